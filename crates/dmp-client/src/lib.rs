@@ -1,0 +1,2 @@
+//! The client library: send and receive engines, stores, publishers.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The DNS Mesh Protocol itself: records, keys, sealing, coding, trust. Pure.
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! The node: authoritative DNS, UPDATE, store, registration and HTTP.
