@@ -1,2 +1,23 @@
 //! The DNS Mesh Protocol itself: records, keys, sealing, coding, trust. Pure.
+//!
+//! Knows no socket, file, clock, randomness, thread or environment: time and randomness are arguments.
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+pub mod address;
+pub mod erasure;
+pub mod error;
+pub mod id;
+pub mod keys;
+pub mod limits;
+pub mod name;
+pub mod owner;
+pub mod signed;

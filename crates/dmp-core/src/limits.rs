@@ -1,0 +1,79 @@
+//! Every number that bounds a record or a name, with where it comes from. Holds no logic.
+
+/// Longest user name in an identity record, bytes (records.md 8.1).
+pub const USERNAME_MAX: usize = 64;
+/// Longest DNS label, octets (RFC 1035 2.3.4).
+pub const LABEL_MAX: usize = 63;
+/// Longest DNS name as text without the trailing dot: 255 wire octets less the root and the first length (RFC 1035 2.3.4).
+pub const NAME_MAX: usize = 253;
+/// Longest zone under which every owner name of the protocol still fits [`NAME_MAX`]:
+/// the longest prefix is `rotate.id-` + 16 hex + `.` = 27 characters (records.md 4.2).
+pub const ZONE_MAX: usize = NAME_MAX - 27;
+/// Longest cluster name, bootstrap domain, cluster base and subject of types 2 and 3, bytes (records.md 10-12).
+pub const DOMAIN_MAX: usize = 64;
+/// Longest user subject of a rotation or revocation, bytes: its length field is one byte (records.md 12.1).
+pub const USER_SUBJECT_MAX: usize = 255;
+/// Slots of one mailbox (records.md 4.2).
+pub const SLOT_COUNT: u8 = 10;
+
+/// Bytes of one share (crypto.md 8.1).
+pub const SHARE_LEN: usize = 128;
+/// Bytes of Reed-Solomon parity behind a share (crypto.md 9).
+pub const SHARE_PARITY_LEN: usize = 32;
+/// Leading bytes of SHA-256(share) in front of it (records.md 6).
+pub const SHARE_CHECKSUM_LEN: usize = 8;
+/// Bytes of a chunk on the wire: checksum, share, parity (records.md 6).
+pub const CHUNK_LEN: usize = SHARE_CHECKSUM_LEN + SHARE_LEN + SHARE_PARITY_LEN;
+/// Most chunks that a manifest parser admits (records.md 7); more than 256 cannot be decoded.
+pub const MANIFEST_CHUNKS_MAX: u32 = 1024;
+
+/// Longest value of a cluster, bootstrap, rotation, revocation or heartbeat record, characters with prefix (records.md 2).
+pub const WIRE_MAX: usize = 1200;
+/// Longest claim: it fits one TXT character-string (records.md 13).
+pub const CLAIM_WIRE_MAX: usize = 255;
+/// Longest mailbox zone in a claim, bytes: exactly fills [`CLAIM_WIRE_MAX`] (records.md 13).
+pub const CLAIM_ZONE_MAX: usize = 43;
+/// A claim's ts and exp, and a heartbeat's, stay below 2^63 (records.md 13, 14).
+pub const SIGNED_TIME_MAX: u64 = (1 << 63) - 1;
+
+/// Nodes in a cluster manifest (records.md 10).
+pub const CLUSTER_NODES_MAX: usize = 32;
+/// Longest node id, bytes (records.md 10).
+pub const NODE_ID_MAX: usize = 16;
+/// Longest HTTP endpoint of a cluster node, bytes (records.md 10).
+pub const HTTP_ENDPOINT_MAX: usize = 128;
+/// Longest DNS endpoint of a cluster node, bytes (records.md 10).
+pub const DNS_ENDPOINT_MAX: usize = 64;
+/// Entries in a bootstrap record (records.md 11).
+pub const BOOTSTRAP_ENTRIES_MAX: usize = 16;
+/// Longest heartbeat endpoint, bytes (records.md 14).
+pub const HEARTBEAT_ENDPOINT_MAX: usize = 255;
+/// Longest heartbeat version text, bytes (records.md 14).
+pub const HEARTBEAT_VERSION_MAX: usize = 32;
+/// Longest claim provider zone in a heartbeat, bytes (records.md 14).
+pub const HEARTBEAT_ZONE_MAX: usize = 64;
+
+/// How far `exp` of a manifest, prekey, claim or heartbeat may lie ahead, seconds: 30 days (records.md 2).
+pub const HORIZON_SHORT: u64 = 30 * 86_400;
+/// How far `exp` of a cluster, bootstrap or rotation record may lie ahead, seconds: 5 x 365 days (records.md 2).
+pub const HORIZON_LONG: u64 = 5 * 365 * 86_400;
+/// Clock difference tolerated for claims, heartbeats and revocations, seconds (records.md 16).
+pub const CLOCK_SKEW: u64 = 300;
+/// Hops of one rotation chain walk (records.md 12.4).
+pub const ROTATION_HOPS_MAX: usize = 4;
+
+/// Longest host of a canonical address, bytes (crypto.md 11.4).
+pub const ADDRESS_HOST_MAX: usize = NAME_MAX;
+/// Longest local part of a canonical address, bytes (crypto.md 11.4).
+pub const ADDRESS_LOCAL_MAX: usize = 64;
+
+/// Argon2id memory, KiB (crypto.md 1).
+pub const ARGON2_MEMORY_KIB: u32 = 32_768;
+/// Argon2id passes (crypto.md 1).
+pub const ARGON2_PASSES: u32 = 2;
+/// Argon2id lanes (crypto.md 1).
+pub const ARGON2_LANES: u32 = 2;
+/// Shortest salt of an identity, bytes (crypto.md 2).
+pub const SALT_MIN: usize = 8;
+/// Salt of a new identity, bytes (crypto.md 2).
+pub const SALT_LEN: usize = 32;
