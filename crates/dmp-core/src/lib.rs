@@ -15,9 +15,11 @@
 pub mod address;
 pub mod erasure;
 pub mod error;
+mod gf256;
 pub mod id;
 pub mod keys;
 pub mod limits;
 pub mod name;
 pub mod owner;
+mod rs;
 pub mod signed;

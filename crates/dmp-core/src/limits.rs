@@ -77,3 +77,12 @@ pub const ARGON2_LANES: u32 = 2;
 pub const SALT_MIN: usize = 8;
 /// Salt of a new identity, bytes (crypto.md 2).
 pub const SALT_LEN: usize = 32;
+
+/// Shares that the code can tell apart: the points of GF(2^8) (crypto.md 8.1).
+pub const CODE_SHARES_MAX: u16 = 256;
+/// Most data shares a writer makes: with their parity 255, the last size at or below 256 (crypto.md 8.1).
+pub const CODE_DATA_SHARES_MAX: u16 = 196;
+/// Bytes of the length in front of the outer message (crypto.md 8.1).
+pub const LENGTH_PREFIX_LEN: usize = 4;
+/// Longest outer message, bytes: the data shares less the length prefix, 25 084 (crypto.md 10).
+pub const OUTER_MAX: usize = CODE_DATA_SHARES_MAX as usize * SHARE_LEN - LENGTH_PREFIX_LEN;
