@@ -1,1 +1,3 @@
 //! The node: authoritative DNS, UPDATE, store, registration and HTTP.
+
+pub mod config;

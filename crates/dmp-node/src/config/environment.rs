@@ -1,0 +1,198 @@
+//! Reads typed settings out of `DMP_*` variables and says, in one line, which one is wrong and why.
+//!
+//! It knows no default and no meaning: those stand in the parent module. It reads no process state except in
+//! [`Environment::of_process`].
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+/// A setting that stops the start: the variable and what is wrong with it, on one line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{variable}: {reason}")]
+pub struct ConfigError {
+    /// The variable (or flag) to change.
+    pub variable: String,
+    /// What is wrong and what would be right. Never holds the value of a secret.
+    pub reason: String,
+}
+
+impl ConfigError {
+    pub(crate) fn new(variable: &str, reason: impl Into<String>) -> Self {
+        Self {
+            variable: variable.to_owned(),
+            reason: reason.into(),
+        }
+    }
+}
+
+/// The variables a node is configured by. An empty or blank value counts as unset (node.md 7).
+#[derive(Clone, Default)]
+pub struct Environment {
+    values: BTreeMap<String, Result<String, NotUtf8>>,
+}
+
+/// A variable of the process whose value is no text.
+#[derive(Clone)]
+struct NotUtf8;
+
+impl Environment {
+    /// The variables of this process.
+    pub fn of_process() -> Self {
+        Self::from_os(std::env::vars_os())
+    }
+
+    /// Variables given as pairs of text; a later pair replaces an earlier one of the same name.
+    pub fn from_pairs<N: Into<String>, V: Into<String>>(
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        let mut environment = Self::default();
+        for (name, value) in pairs {
+            environment.insert(name.into(), Ok(value.into()));
+        }
+        environment
+    }
+
+    fn from_os(pairs: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let mut environment = Self::default();
+        for (name, value) in pairs {
+            let Ok(name) = name.into_string() else {
+                continue;
+            };
+            environment.insert(name, value.into_string().map_err(|_| NotUtf8));
+        }
+        environment
+    }
+
+    fn insert(&mut self, name: String, value: Result<String, NotUtf8>) {
+        match &value {
+            Ok(text) if text.trim().is_empty() => self.values.remove(&name),
+            _ => self.values.insert(name, value),
+        };
+    }
+
+    /// Names of all variables that have a value.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
+    pub(crate) fn is_set(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
+    /// The value as it stands, untrimmed.
+    pub(crate) fn verbatim(&self, name: &str) -> Result<Option<&str>, ConfigError> {
+        match self.values.get(name) {
+            None => Ok(None),
+            Some(Ok(value)) => Ok(Some(value)),
+            Some(Err(NotUtf8)) => Err(ConfigError::new(name, "the value is not UTF-8 text")),
+        }
+    }
+
+    /// The value without blanks around it.
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, ConfigError> {
+        Ok(self.verbatim(name)?.map(str::trim))
+    }
+
+    /// A value that its type parses; `expected` completes "must be …".
+    pub(crate) fn parsed<T: FromStr>(
+        &self,
+        name: &str,
+        expected: &str,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some(text) = self.text(name)? else {
+            return Ok(None);
+        };
+        match text.parse() {
+            Ok(value) => Ok(Some(value)),
+            Err(_) => Err(must_be(name, expected, text)),
+        }
+    }
+
+    /// A whole number inside `range`.
+    pub(crate) fn integer<T: TryFrom<i64>>(
+        &self,
+        name: &str,
+        default: T,
+        range: RangeInclusive<i64>,
+    ) -> Result<T, ConfigError> {
+        let Some(text) = self.text(name)? else {
+            return Ok(default);
+        };
+        let value = text.parse().ok().filter(|value| range.contains(value));
+        let value = value.and_then(|value| T::try_from(value).ok());
+        value.ok_or_else(|| must_be(name, &describe(&range), text))
+    }
+
+    /// A finite number of any sign.
+    pub(crate) fn number(&self, name: &str, default: f64) -> Result<f64, ConfigError> {
+        let Some(text) = self.text(name)? else {
+            return Ok(default);
+        };
+        match text.parse::<f64>() {
+            Ok(value) if value.is_finite() => Ok(value),
+            _ => Err(must_be(name, "a number", text)),
+        }
+    }
+
+    /// A switch: `1 true yes on` or `0 false no off`, case-insensitive; `None` when unset.
+    pub(crate) fn switch(&self, name: &str) -> Result<Option<bool>, ConfigError> {
+        let Some(text) = self.text(name)? else {
+            return Ok(None);
+        };
+        match text.to_ascii_lowercase().as_str() {
+            "1" | "true" | "yes" | "on" => Ok(Some(true)),
+            "0" | "false" | "no" | "off" => Ok(Some(false)),
+            _ => Err(must_be(name, "1, true, yes, on, 0, false, no or off", text)),
+        }
+    }
+
+    /// The non-empty items of a comma list, trimmed.
+    pub(crate) fn list(&self, name: &str) -> Result<Vec<&str>, ConfigError> {
+        let items = self.text(name)?.unwrap_or_default().split(',');
+        Ok(items
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .collect())
+    }
+}
+
+/// The error for a value of the wrong kind.
+pub(crate) fn must_be(name: &str, expected: &str, found: &str) -> ConfigError {
+    ConfigError::new(name, format!("must be {expected}, not {found:?}"))
+}
+
+fn describe(range: &RangeInclusive<i64>) -> String {
+    match (*range.start(), *range.end()) {
+        (i64::MIN, i64::MAX) => "a whole number".to_owned(),
+        (start, i64::MAX) => format!("a whole number, {start} or more"),
+        (start, end) => format!("a whole number from {start} to {end}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_value_that_is_no_text_is_an_error_naming_its_variable() {
+        use std::os::unix::ffi::OsStringExt;
+        let pair = ("DMP_DNS_TTL".into(), OsString::from_vec(vec![0xff]));
+        let environment = Environment::from_os([pair]);
+        let error = environment.integer("DMP_DNS_TTL", 60, 1..=9).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "DMP_DNS_TTL: the value is not UTF-8 text"
+        );
+    }
+
+    #[test]
+    fn an_empty_value_is_unset_and_so_replaces_an_earlier_one() {
+        let environment =
+            Environment::from_pairs([("A", "x"), ("A", ""), ("B", "  "), ("C", " c ")]);
+        assert_eq!(environment.names().collect::<Vec<_>>(), ["C"]);
+        assert_eq!(environment.text("C").unwrap(), Some("c"));
+    }
+}

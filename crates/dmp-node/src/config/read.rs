@@ -1,0 +1,420 @@
+//! Fills a [`Config`] from variables and flags: each variable's default, range and meaning (node.md 7).
+//!
+//! How a value is read as a number or a switch stands in `environment`.
+
+use super::environment::{ConfigError, Environment, must_be};
+use super::names::{BindHost, canonical_name};
+use super::{
+    AuthMode, Caps, ClaimsConfig, Config, DatabasePath, DnsConfig, HttpConfig, LogConfig,
+    LogFormat, LogLevel, OperatorToken, Overrides, Rate, RegistrationConfig, ScopeMode,
+    UpdateConfig, variables,
+};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+impl Config {
+    /// Reads and checks every setting; the first wrong one is the error.
+    pub fn read(environment: &Environment, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let unconfigured = !variables::known().any(|name| environment.is_set(name));
+        let mut warnings = variables::warn_of_misspellings(environment);
+        let zone = served_zone(environment, &mut warnings)?;
+        let update = UpdateConfig {
+            enabled: environment
+                .switch("DMP_DNS_UPDATE_ENABLED")?
+                .unwrap_or(false),
+            scope: scope_mode(environment)?,
+        };
+        let http = http(environment, overrides, &mut warnings)?;
+        let registration = registration(environment)?;
+        if registration.switched_on {
+            warn_of_closed_registration(&http, &registration, update.enabled, &mut warnings);
+        }
+        let config = Self {
+            database: database(environment, overrides, unconfigured)?,
+            dns: dns(environment, overrides, unconfigured)?,
+            claims: claims(environment)?,
+            caps: caps(environment)?,
+            cleanup_interval: variables::interval(environment, "DMP_CLEANUP_INTERVAL", 60.0)?,
+            log: log(environment, &mut warnings)?,
+            foreign_databases: foreign_databases(environment, &mut warnings)?,
+            zone,
+            update,
+            http,
+            registration,
+            warnings,
+        };
+        let without_effect = variables::check_without_effect(environment)?;
+        Ok(Self {
+            warnings: [config.warnings, without_effect].concat(),
+            ..config
+        })
+    }
+}
+
+/// The variables that name the zone, first non-empty one wins (node.md 2.3).
+const ZONE_CHAIN: [&str; 5] = [
+    "DMP_SERVED_ZONE",
+    "DMP_CLAIM_PROVIDER_ZONE",
+    "DMP_CLUSTER_BASE_DOMAIN",
+    "DMP_DOMAIN",
+    "DMP_NODE_HOSTNAME",
+];
+
+fn served_zone(
+    environment: &Environment,
+    warnings: &mut Vec<String>,
+) -> Result<Option<String>, ConfigError> {
+    let mut served: Option<(&str, String)> = None;
+    for variable in ZONE_CHAIN {
+        let Some(text) = environment.text(variable)? else {
+            continue;
+        };
+        let name = canonical_name(text).ok_or_else(|| must_be(variable, "a DNS name", text))?;
+        match &served {
+            None => served = Some((variable, name)),
+            Some((winner, zone)) if variable == "DMP_DOMAIN" && *zone != name => {
+                warnings.push(format!(
+                    "{winner} overrides DMP_DOMAIN: the served zone is {zone}"
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(served.map(|(_, zone)| zone))
+}
+
+fn database(
+    environment: &Environment,
+    overrides: &Overrides,
+    unconfigured: bool,
+) -> Result<DatabasePath, ConfigError> {
+    let configured = match &overrides.db_path {
+        Some(path) => Some(path.clone()),
+        None => environment.text("DMP_DB_PATH")?.map(PathBuf::from),
+    };
+    Ok(match configured {
+        Some(path) => DatabasePath {
+            path,
+            fallback: None,
+        },
+        None => DatabasePath {
+            path: PathBuf::from("/var/lib/dmp/dmp.db"),
+            fallback: if unconfigured {
+                user_data_directory(environment)?.map(|data| data.join("dnsmesh").join("node.db"))
+            } else {
+                None
+            },
+        },
+    })
+}
+
+/// `$XDG_DATA_HOME`, else `~/.local/share` (XDG base directory specification).
+fn user_data_directory(environment: &Environment) -> Result<Option<PathBuf>, ConfigError> {
+    let absolute = |variable| -> Result<Option<PathBuf>, ConfigError> {
+        let path = environment.verbatim(variable)?.map(PathBuf::from);
+        Ok(path.filter(|path| path.is_absolute()))
+    };
+    Ok(match absolute("XDG_DATA_HOME")? {
+        Some(data) => Some(data),
+        None => absolute("HOME")?.map(|home| home.join(".local").join("share")),
+    })
+}
+
+fn dns(
+    environment: &Environment,
+    overrides: &Overrides,
+    unconfigured: bool,
+) -> Result<DnsConfig, ConfigError> {
+    let host = match host(environment, "DMP_DNS_HOST")? {
+        Some(host) => host,
+        None if unconfigured => BindHost::loopback(),
+        None => any_host(),
+    };
+    let mut apex_ns = Vec::new();
+    for item in environment.list("DMP_DNS_APEX_NS")? {
+        let name = canonical_name(item)
+            .ok_or_else(|| must_be("DMP_DNS_APEX_NS", "DNS names separated by commas", item))?;
+        apex_ns.push(name);
+    }
+    let rname = match environment.text("DMP_DNS_APEX_SOA_RNAME")? {
+        None => None,
+        Some(text) => Some(canonical_name(text).ok_or_else(|| {
+            must_be(
+                "DMP_DNS_APEX_SOA_RNAME",
+                "a DNS name such as hostmaster.example.com",
+                text,
+            )
+        })?),
+    };
+    Ok(DnsConfig {
+        host,
+        port: port(environment, "DMP_DNS_PORT", overrides.dns_port, 5353)?,
+        ttl: environment.integer("DMP_DNS_TTL", 60, 1..=i64::from(i32::MAX))?,
+        rate: rate(environment, "DMP_DNS_RATE", 50.0, "DMP_DNS_BURST", 200.0)?,
+        max_concurrency: count(environment, "DMP_DNS_MAX_CONCURRENCY", 128)?,
+        apex_a: environment.parsed("DMP_DNS_APEX_A", "an IPv4 address")?,
+        apex_aaaa: environment.parsed("DMP_DNS_APEX_AAAA", "an IPv6 address")?,
+        apex_ns,
+        apex_soa_rname: rname,
+    })
+}
+
+fn scope_mode(environment: &Environment) -> Result<ScopeMode, ConfigError> {
+    let tight = environment.switch("DMP_TSIG_TIGHT_SCOPE")?;
+    let loose = environment.switch("DMP_TSIG_LOOSE_SCOPE")?;
+    Ok(match (loose, tight) {
+        (Some(true), _) => ScopeMode::Loose,
+        (_, Some(true)) => ScopeMode::Tight,
+        _ => ScopeMode::Default,
+    })
+}
+
+fn claims(environment: &Environment) -> Result<ClaimsConfig, ConfigError> {
+    let receiver = environment.switch("DMP_RECEIVER_CLAIM_NOTIFICATIONS")?;
+    Ok(ClaimsConfig {
+        provider: environment.switch("DMP_CLAIM_PROVIDER")?.unwrap_or(false),
+        receiver: receiver.unwrap_or(true),
+        max_ttl: cap(environment, "DMP_CLAIM_MAX_TTL", 86_400)?,
+        rate: rate(
+            environment,
+            "DMP_CLAIM_RATE_PER_USER_PER_SEC",
+            0.5,
+            "DMP_CLAIM_RATE_BURST",
+            30.0,
+        )?,
+    })
+}
+
+fn caps(environment: &Environment) -> Result<Caps, ConfigError> {
+    Ok(Caps {
+        max_ttl: cap(environment, "DMP_MAX_TTL", 86_400)?,
+        max_value_bytes: cap(environment, "DMP_MAX_VALUE_BYTES", 2048)?,
+        max_values_per_name: cap(environment, "DMP_MAX_VALUES_PER_NAME", 64)?,
+        max_values_per_writer_per_mailbox: cap(
+            environment,
+            "DMP_MAX_VALUES_PER_WRITER_PER_MAILBOX",
+            128,
+        )?,
+    })
+}
+
+fn http(
+    environment: &Environment,
+    overrides: &Overrides,
+    warnings: &mut Vec<String>,
+) -> Result<HttpConfig, ConfigError> {
+    let operator_token = match environment.text("DMP_OPERATOR_TOKEN")? {
+        Some(text) => Some(text),
+        None => environment.text("DMP_HTTP_TOKEN")?,
+    }
+    .map(OperatorToken::new);
+    let auth = match environment.text("DMP_AUTH_MODE")? {
+        None if operator_token.is_some() => AuthMode::Legacy,
+        None => AuthMode::Open,
+        Some("open") => AuthMode::Open,
+        Some("legacy") => AuthMode::Legacy,
+        Some("multi-tenant") => AuthMode::MultiTenant,
+        Some(other) => {
+            return Err(must_be(
+                "DMP_AUTH_MODE",
+                "open, legacy or multi-tenant",
+                other,
+            ));
+        }
+    };
+    if operator_token.is_none() {
+        warnings.extend(match auth {
+            AuthMode::Open => None,
+            AuthMode::Legacy => Some(
+                "DMP_AUTH_MODE is legacy and DMP_OPERATOR_TOKEN is unset: nobody can write over HTTP"
+                    .to_owned(),
+            ),
+            AuthMode::MultiTenant => Some(
+                "DMP_OPERATOR_TOKEN is unset: record queries over HTTP are closed to everybody"
+                    .to_owned(),
+            ),
+        });
+    }
+    let public_allowed = environment.switch("DMP_ALLOW_OPEN_PUBLIC_BIND")? == Some(true);
+    let host = match host(environment, "DMP_HTTP_HOST")? {
+        None if auth == AuthMode::Open => BindHost::loopback(),
+        None => any_host(),
+        Some(host) if auth == AuthMode::Open && !host.is_loopback() && !public_allowed => {
+            return Err(ConfigError::new(
+                "DMP_HTTP_HOST",
+                format!(
+                    "{host} is public and everybody could write records over HTTP: set \
+                     DMP_OPERATOR_TOKEN, bind to 127.0.0.1, or allow it with \
+                     DMP_ALLOW_OPEN_PUBLIC_BIND=1"
+                ),
+            ));
+        }
+        Some(host) => host,
+    };
+    let mut trusted_proxies = Vec::new();
+    for item in environment.list("DMP_TRUSTED_PROXIES")? {
+        trusted_proxies.push(item.parse().map_err(|()| {
+            must_be(
+                "DMP_TRUSTED_PROXIES",
+                "IP addresses or prefixes such as 10.0.0.0/8",
+                item,
+            )
+        })?);
+    }
+    Ok(HttpConfig {
+        host,
+        port: port(environment, "DMP_HTTP_PORT", overrides.http_port, 8053)?,
+        auth,
+        operator_token,
+        rate: rate(environment, "DMP_HTTP_RATE", 10.0, "DMP_HTTP_BURST", 100.0)?,
+        max_connections: count(environment, "DMP_HTTP_MAX_CONCURRENCY", 64)?,
+        trusted_proxies,
+    })
+}
+
+fn registration(environment: &Environment) -> Result<RegistrationConfig, ConfigError> {
+    let node_name = environment.text("DMP_NODE_HOSTNAME")?.map(str::to_owned);
+    let mut allowlist = Vec::new();
+    for item in environment.list("DMP_REGISTRATION_ALLOWLIST")? {
+        let domain = canonical_name(item).ok_or_else(|| {
+            must_be(
+                "DMP_REGISTRATION_ALLOWLIST",
+                "domains separated by commas",
+                item,
+            )
+        })?;
+        allowlist.push(domain);
+    }
+    let lifetime: u64 = environment.integer(
+        "DMP_REGISTRATION_TOKEN_TTL_SECONDS",
+        7_776_000,
+        0..=i64::from(u32::MAX),
+    )?;
+    Ok(RegistrationConfig {
+        node_name,
+        switched_on: environment.switch("DMP_REGISTRATION_ENABLED")? == Some(true),
+        allowlist,
+        lifetime: (lifetime > 0).then(|| Duration::from_secs(lifetime)),
+        issued_rate: rate(
+            environment,
+            "DMP_REGISTRATION_ISSUED_RATE_PER_SEC",
+            10.0,
+            "DMP_REGISTRATION_ISSUED_RATE_BURST",
+            50.0,
+        )?,
+        endpoint_rate: rate(
+            environment,
+            "DMP_REGISTRATION_ENDPOINT_RATE_PER_SEC",
+            5.0 / 3600.0,
+            "DMP_REGISTRATION_ENDPOINT_RATE_BURST",
+            5.0,
+        )?,
+    })
+}
+
+/// Says why registration that was asked for stays closed (node.md 6.5).
+fn warn_of_closed_registration(
+    http: &HttpConfig,
+    registration: &RegistrationConfig,
+    update_enabled: bool,
+    warnings: &mut Vec<String>,
+) {
+    let on = "DMP_REGISTRATION_ENABLED is on but";
+    if http.auth != AuthMode::MultiTenant {
+        warnings.push(format!(
+            "{on} DMP_AUTH_MODE is not multi-tenant: registration stays closed"
+        ));
+    } else if registration.node_name.is_none() {
+        warnings.push(format!(
+            "{on} DMP_NODE_HOSTNAME is unset: registration stays closed"
+        ));
+    } else if !update_enabled {
+        warnings.push(format!(
+            "{on} DMP_DNS_UPDATE_ENABLED is off: only bearer tokens are issued"
+        ));
+    }
+}
+
+fn log(environment: &Environment, warnings: &mut Vec<String>) -> Result<LogConfig, ConfigError> {
+    let text = environment.text("DMP_LOG_LEVEL")?.unwrap_or("INFO");
+    let level = match text.to_ascii_uppercase().as_str() {
+        "DEBUG" | "NOTSET" => LogLevel::Debug,
+        "INFO" => LogLevel::Info,
+        "WARNING" | "WARN" => LogLevel::Warning,
+        "ERROR" | "CRITICAL" | "FATAL" => LogLevel::Error,
+        _ => {
+            warnings.push(format!("DMP_LOG_LEVEL: {text:?} is no level, INFO is used"));
+            LogLevel::Info
+        }
+    };
+    let format = match environment.text("DMP_LOG_FORMAT")?.unwrap_or("text") {
+        format if format.eq_ignore_ascii_case("text") => LogFormat::Text,
+        format if format.eq_ignore_ascii_case("json") => LogFormat::Json,
+        format => return Err(must_be("DMP_LOG_FORMAT", "text or json", format)),
+    };
+    Ok(LogConfig { level, format })
+}
+
+fn foreign_databases(
+    environment: &Environment,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<(&'static str, PathBuf)>, ConfigError> {
+    let mut files = Vec::new();
+    for variable in variables::FOREIGN_DATABASES.iter().copied() {
+        if let Some(path) = environment.text(variable)? {
+            warnings.push(format!(
+                "{variable} has no effect: everything is in the one database"
+            ));
+            files.push((variable, PathBuf::from(path)));
+        }
+    }
+    Ok(files)
+}
+
+fn any_host() -> BindHost {
+    BindHost::from(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+}
+
+fn host(environment: &Environment, variable: &str) -> Result<Option<BindHost>, ConfigError> {
+    environment.parsed(variable, "an IP address or a host name")
+}
+
+fn port(
+    environment: &Environment,
+    variable: &str,
+    flag: Option<u16>,
+    default: u16,
+) -> Result<u16, ConfigError> {
+    let range = 0..=i64::from(u16::MAX);
+    let configured = environment.integer(variable, default, range)?;
+    Ok(flag.unwrap_or(configured))
+}
+
+/// How many of something may be at once: at least one.
+fn count(environment: &Environment, variable: &str, default: usize) -> Result<usize, ConfigError> {
+    environment.integer(variable, default, 1..=1_000_000)
+}
+
+/// A bound that 0 or less switches off.
+fn cap(
+    environment: &Environment,
+    variable: &str,
+    default: i64,
+) -> Result<Option<u64>, ConfigError> {
+    let value: i64 = environment.integer(variable, default, i64::MIN..=i64::MAX)?;
+    Ok(u64::try_from(value).ok().filter(|value| *value > 0))
+}
+
+fn rate(
+    environment: &Environment,
+    rate: &str,
+    default_rate: f64,
+    burst: &str,
+    default_burst: f64,
+) -> Result<Rate, ConfigError> {
+    Ok(Rate {
+        per_second: environment.number(rate, default_rate)?,
+        burst: environment.number(burst, default_burst)?,
+    })
+}

@@ -1,0 +1,247 @@
+//! The list of every variable the node knows, and the checks of those whose feature this version does not have.
+//!
+//! What the others mean stands in the parent module.
+
+use super::environment::{ConfigError, Environment, must_be};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// Variables this version acts upon (node.md 7; the last two are ours).
+pub(crate) const SETTINGS: &[&str] = &[
+    "DMP_DB_PATH",
+    "DMP_DNS_HOST",
+    "DMP_DNS_PORT",
+    "DMP_DNS_TTL",
+    "DMP_DNS_RATE",
+    "DMP_DNS_BURST",
+    "DMP_DNS_MAX_CONCURRENCY",
+    "DMP_DNS_APEX_A",
+    "DMP_DNS_APEX_AAAA",
+    "DMP_DNS_APEX_NS",
+    "DMP_DNS_APEX_SOA_RNAME",
+    "DMP_SERVED_ZONE",
+    "DMP_CLAIM_PROVIDER_ZONE",
+    "DMP_CLUSTER_BASE_DOMAIN",
+    "DMP_DOMAIN",
+    "DMP_NODE_HOSTNAME",
+    "DMP_DNS_UPDATE_ENABLED",
+    "DMP_TSIG_TIGHT_SCOPE",
+    "DMP_TSIG_LOOSE_SCOPE",
+    "DMP_CLAIM_PROVIDER",
+    "DMP_RECEIVER_CLAIM_NOTIFICATIONS",
+    "DMP_CLAIM_MAX_TTL",
+    "DMP_CLAIM_RATE_PER_USER_PER_SEC",
+    "DMP_CLAIM_RATE_BURST",
+    "DMP_HTTP_HOST",
+    "DMP_HTTP_PORT",
+    "DMP_OPERATOR_TOKEN",
+    "DMP_HTTP_TOKEN",
+    "DMP_AUTH_MODE",
+    "DMP_ALLOW_OPEN_PUBLIC_BIND",
+    "DMP_HTTP_RATE",
+    "DMP_HTTP_BURST",
+    "DMP_HTTP_MAX_CONCURRENCY",
+    "DMP_MAX_TTL",
+    "DMP_MAX_VALUE_BYTES",
+    "DMP_MAX_VALUES_PER_NAME",
+    "DMP_REGISTRATION_ENABLED",
+    "DMP_REGISTRATION_ALLOWLIST",
+    "DMP_REGISTRATION_TOKEN_TTL_SECONDS",
+    "DMP_REGISTRATION_ISSUED_RATE_PER_SEC",
+    "DMP_REGISTRATION_ISSUED_RATE_BURST",
+    "DMP_REGISTRATION_ENDPOINT_RATE_PER_SEC",
+    "DMP_REGISTRATION_ENDPOINT_RATE_BURST",
+    "DMP_CLEANUP_INTERVAL",
+    "DMP_LOG_LEVEL",
+    "DMP_LOG_FORMAT",
+    "DMP_MAX_VALUES_PER_WRITER_PER_MAILBOX",
+    "DMP_TRUSTED_PROXIES",
+];
+
+/// Files the reference keeps beside its record database; everything of ours is in the file of `DMP_DB_PATH`.
+pub(crate) const FOREIGN_DATABASES: &[&str] = &[
+    "DMP_TOKEN_DB_PATH",
+    "DMP_TSIG_DB_PATH",
+    "DMP_HEARTBEAT_DB_PATH",
+];
+
+/// What a value of a variable without a feature has to look like.
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    Switch,
+    /// A whole number of at least this.
+    Integer(i64),
+    Number,
+    /// An interval in seconds, more than 0.
+    Interval,
+    /// Comma list of resolver addresses, each with an optional port.
+    Resolvers,
+    /// 64 hex digits.
+    PublicKey,
+}
+
+/// Variables that are checked and then have no effect in this version (federation.md 2, 4).
+const WITHOUT_EFFECT: &[(&str, Kind)] = &[
+    ("DMP_CLUSTER_FILE", Kind::Text),
+    ("DMP_CLUSTER_MANIFEST_PATH", Kind::Text),
+    ("DMP_NODE_ID", Kind::Text),
+    ("DMP_SYNC_PEERS", Kind::Text),
+    ("DMP_SYNC_PEER_TOKEN", Kind::Text),
+    ("DMP_SYNC_INTERVAL", Kind::Interval),
+    ("DMP_SYNC_INTERVAL_SECONDS", Kind::Interval),
+    ("DMP_SYNC_OPERATOR_SPK", Kind::PublicKey),
+    ("DMP_SYNC_SELF_ENDPOINT", Kind::Text),
+    ("DMP_HEARTBEAT_ENABLED", Kind::Switch),
+    ("DMP_HEARTBEAT_SELF_ENDPOINT", Kind::Text),
+    ("DMP_HEARTBEAT_OPERATOR_KEY_PATH", Kind::Text),
+    ("DMP_HEARTBEAT_SEEDS", Kind::Text),
+    ("DMP_HEARTBEAT_INTERVAL_SECONDS", Kind::Interval),
+    ("DMP_HEARTBEAT_TTL_SECONDS", Kind::Integer(1)),
+    ("DMP_HEARTBEAT_MAX_PEERS", Kind::Integer(0)),
+    ("DMP_HEARTBEAT_VERSION", Kind::Text),
+    ("DMP_HEARTBEAT_RETENTION_HOURS", Kind::Number),
+    ("DMP_HEARTBEAT_SEEN_MAX_ROWS", Kind::Integer(0)),
+    ("DMP_HEARTBEAT_DNS_RESOLVERS", Kind::Resolvers),
+    ("DMP_HEARTBEAT_DNSSEC_REQUIRED", Kind::Switch),
+    ("DMP_HEARTBEAT_SUBMIT_RATE_PER_SEC", Kind::Number),
+    ("DMP_HEARTBEAT_SUBMIT_BURST", Kind::Number),
+    ("DMP_HEARTBEAT_SEEN_RATE_PER_SEC", Kind::Number),
+    ("DMP_HEARTBEAT_SEEN_BURST", Kind::Number),
+    ("DMP_HEARTBEAT_PUBLIC_SEED_URLS", Kind::Text),
+    ("DMP_HEARTBEAT_PUBLIC_SEED_URLS_DISABLED", Kind::Switch),
+];
+
+/// Every variable of the node.
+pub(crate) fn known() -> impl Iterator<Item = &'static str> {
+    let without_effect = WITHOUT_EFFECT.iter().map(|(name, _)| *name);
+    let names = SETTINGS.iter().chain(FOREIGN_DATABASES).copied();
+    names.chain(without_effect)
+}
+
+/// Checks the variables without a feature; one warning for each that asks for something.
+pub(crate) fn check_without_effect(environment: &Environment) -> Result<Vec<String>, ConfigError> {
+    let mut warnings = Vec::new();
+    for (name, kind) in WITHOUT_EFFECT {
+        if environment.is_set(name) && asks_for_something(environment, name, *kind)? {
+            warnings.push(format!(
+                "{name} has no effect: this version does not federate"
+            ));
+        }
+    }
+    Ok(warnings)
+}
+
+/// One warning for each set variable that is within two letters of a known one and so is probably a misspelling.
+///
+/// Others are left alone: a client's and an installer's variables share the prefix.
+pub(crate) fn warn_of_misspellings(environment: &Environment) -> Vec<String> {
+    let strangers = environment
+        .names()
+        .filter(|name| name.starts_with("DMP_") && known().all(|known| known != *name));
+    strangers
+        .filter_map(|name| {
+            let near = known().find(|known| edit_distance(known, name) <= 2)?;
+            Some(format!("{name} is not a setting; did you mean {near}?"))
+        })
+        .collect()
+}
+
+/// Whether the value asks for something this version cannot do; an error if it is no value at all.
+fn asks_for_something(
+    environment: &Environment,
+    name: &str,
+    kind: Kind,
+) -> Result<bool, ConfigError> {
+    match kind {
+        Kind::Switch => return Ok(environment.switch(name)? == Some(true)),
+        Kind::Text => drop(environment.text(name)?),
+        Kind::Integer(least) => drop(environment.integer(name, least, least..=i64::MAX)?),
+        Kind::Number => drop(environment.number(name, 0.0)?),
+        Kind::Interval => drop(interval(environment, name, 1.0)?),
+        Kind::Resolvers => check_resolvers(environment, name)?,
+        Kind::PublicKey => {
+            let text = environment.text(name)?.unwrap_or_default();
+            if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                return Err(must_be(name, "64 hex digits", text));
+            }
+        }
+    }
+    Ok(true)
+}
+
+fn check_resolvers(environment: &Environment, name: &str) -> Result<(), ConfigError> {
+    for item in environment.list(name)? {
+        if item.parse::<IpAddr>().is_err() && item.parse::<SocketAddr>().is_err() {
+            return Err(must_be(name, "IP addresses with an optional port", item));
+        }
+    }
+    Ok(())
+}
+
+/// A number of seconds greater than 0.
+pub(crate) fn interval(
+    environment: &Environment,
+    name: &str,
+    default: f64,
+) -> Result<Duration, ConfigError> {
+    let seconds = environment.number(name, default)?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(interval) if !interval.is_zero() => Ok(interval),
+        _ => {
+            let found = environment.text(name)?.unwrap_or_default();
+            Err(must_be(name, "a number of seconds greater than 0", found))
+        }
+    }
+}
+
+/// Letters to insert, delete or replace to get from one name to the other (Levenshtein).
+fn edit_distance(from: &str, to: &str) -> usize {
+    let to = to.as_bytes();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (i, left) in from.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, right) in to.iter().enumerate() {
+            let replace = diagonal + usize::from(left != *right);
+            diagonal = row[j + 1];
+            row[j + 1] = replace.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_setting_is_told_and_a_foreign_one_is_not() {
+        let environment = Environment::from_pairs([
+            ("DMP_OPERATOR_TOKE", "secret"),
+            ("DMP_PASSPHRASE", "secret"),
+            ("DMP_DOMAIN", "a.example"),
+        ]);
+        assert_eq!(
+            warn_of_misspellings(&environment),
+            ["DMP_OPERATOR_TOKE is not a setting; did you mean DMP_OPERATOR_TOKEN?"]
+        );
+    }
+
+    #[test]
+    fn names_are_listed_once() {
+        let mut names: Vec<_> = known().collect();
+        let total = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), total);
+    }
+
+    #[test]
+    fn the_edit_distance_counts_letters() {
+        assert_eq!(edit_distance("abc", "abc"), 0);
+        assert_eq!(edit_distance("abc", "adc"), 1);
+        assert_eq!(edit_distance("abc", "xabcd"), 2);
+        assert_eq!(edit_distance("", "abc"), 3);
+    }
+}
