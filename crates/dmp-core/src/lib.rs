@@ -13,13 +13,17 @@
 )]
 
 pub mod address;
+pub mod envelope;
 pub mod erasure;
 pub mod error;
 mod gf256;
+pub mod header;
 pub mod id;
 pub mod keys;
 pub mod limits;
 pub mod name;
 pub mod owner;
+pub mod replay;
 mod rs;
+mod sealed;
 pub mod signed;

@@ -86,3 +86,14 @@ pub const CODE_DATA_SHARES_MAX: u16 = 196;
 pub const LENGTH_PREFIX_LEN: usize = 4;
 /// Longest outer message, bytes: the data shares less the length prefix, 25 084 (crypto.md 10).
 pub const OUTER_MAX: usize = CODE_DATA_SHARES_MAX as usize * SHARE_LEN - LENGTH_PREFIX_LEN;
+
+/// Largest integer in a JSON header: 2^63-1 (D31).
+pub const WIRE_INTEGER_MAX: u64 = (1 << 63) - 1;
+/// Zero bytes behind the sealed part of an outer message (crypto.md 5).
+pub const OUTER_TRAILER_LEN: usize = 32;
+/// ChaCha20-Poly1305 nonce, bytes (crypto.md 1).
+pub const NONCE_LEN: usize = 12;
+/// Longest JSON header of a plaintext envelope, bytes (crypto.md 11.1).
+pub const ENVELOPE_HEADER_MAX: usize = 256;
+/// Age in seconds after which a message in hand was left by a crashed worker (crypto.md 13).
+pub const IN_FLIGHT_MAX_AGE: u64 = 300;
