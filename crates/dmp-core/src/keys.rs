@@ -270,6 +270,33 @@ impl fmt::Debug for OperatorKey {
     }
 }
 
+/// Whoever may sign a rotation or revocation: a person for a person's key, an operator for an operator's.
+#[derive(Clone, Copy, Debug)]
+pub enum Signer<'a> {
+    /// A person's key.
+    Person(&'a Identity),
+    /// An operator's key.
+    Operator(&'a OperatorKey),
+}
+
+impl Signer<'_> {
+    /// The key that verifies.
+    #[must_use]
+    pub fn public(&self) -> SigningPublicKey {
+        match self {
+            Self::Person(identity) => identity.signing_public(),
+            Self::Operator(operator) => operator.public(),
+        }
+    }
+
+    pub(crate) fn sign(&self, body: &[u8]) -> [u8; 64] {
+        match self {
+            Self::Person(identity) => identity.sign(body),
+            Self::Operator(operator) => operator.sign(body),
+        }
+    }
+}
+
 /// The Ed25519 key of X25519 private bytes (crypto.md 3).
 fn signing_key(agreement_private: &[u8; 32]) -> SigningKey {
     let seed: Zeroizing<[u8; 32]> = Zeroizing::new(

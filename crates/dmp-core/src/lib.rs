@@ -13,6 +13,8 @@
 )]
 
 pub mod address;
+pub mod codec;
+pub mod endpoint;
 pub mod envelope;
 pub mod erasure;
 pub mod error;
@@ -23,7 +25,9 @@ pub mod keys;
 pub mod limits;
 pub mod name;
 pub mod owner;
+pub mod record;
 pub mod replay;
+pub mod rotation;
 mod rs;
 mod sealed;
 pub mod signed;
