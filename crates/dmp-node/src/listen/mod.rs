@@ -1,1 +1,0 @@
-//! The DNS listeners: UDP threads with their own sockets, and TCP.

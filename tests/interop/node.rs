@@ -1,0 +1,194 @@
+//! A node as a process on loopback, ours or the reference's, ended when dropped.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::Program;
+
+const OPERATOR_TOKEN: &str = "operator-token-of-the-interop-suite";
+const START_DEADLINE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Node {
+    pub(crate) zone: String,
+    pub(crate) dns: SocketAddr,
+    pub(crate) http: SocketAddr,
+    process: Child,
+    folder: TempDir,
+}
+
+impl Node {
+    /// Starts a node that serves `zone`, with registration, UPDATE and receiver notifications on.
+    pub(crate) fn start(program: Program, zone: &str) -> Self {
+        // A port that was free can be taken before the node binds it; then another pair is tried.
+        for _ in 0..3 {
+            let folder = tempfile::tempdir().expect("a temporary directory");
+            let (dns, http) = (free_port(), free_port());
+            let process = spawn(program, zone, dns.port(), http.port(), folder.path());
+            let mut node = Node {
+                zone: zone.to_owned(),
+                dns,
+                http,
+                process,
+                folder,
+            };
+            if node.wait_until_it_answers() {
+                return node;
+            }
+            eprintln!("{}", node.log());
+        }
+        panic!("the {program:?} node for {zone} did not start");
+    }
+
+    /// The live values at a name, as the node's operator sees them.
+    pub(crate) fn values(&self, owner: &str) -> Vec<String> {
+        let (status, body) = self.request("GET", owner, None);
+        assert!(
+            status == 200 || status == 404,
+            "GET {owner}: {status} {body}"
+        );
+        let values = body["values"].as_array().expect("a list of values");
+        values
+            .iter()
+            .map(|value| value.as_str().expect("text").to_owned())
+            .collect()
+    }
+
+    /// Publishes a value with the operator's token, as somebody who may write everywhere.
+    pub(crate) fn publish(&self, owner: &str, value: &str, ttl: u32) {
+        let (status, body) = self.request("POST", owner, Some(json!({"value": value, "ttl": ttl})));
+        assert_eq!(status, 201, "POST {owner}: {body}");
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    fn request(&self, method: &str, owner: &str, body: Option<Value>) -> (u16, Value) {
+        let body = body.map(|b| b.to_string()).unwrap_or_default();
+        let mut stream = TcpStream::connect(self.http).expect("the node's HTTP port");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .expect("a read timeout");
+        write!(
+            stream,
+            "{method} /v1/records/{owner} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {OPERATOR_TOKEN}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            self.http,
+            body.len(),
+        )
+        .expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a header");
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|s| s.parse().ok())
+            .expect("a status");
+        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+    }
+
+    fn wait_until_it_answers(&mut self) -> bool {
+        let end = Instant::now() + START_DEADLINE;
+        while Instant::now() < end {
+            if self.process.try_wait().expect("the process").is_some() {
+                return false;
+            }
+            if TcpStream::connect(self.http).is_ok() && TcpStream::connect(self.dns).is_ok() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        false
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- log of the node for {} ---\n{}", self.zone, self.log());
+        }
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn spawn(program: Program, zone: &str, dns: u16, http: u16, folder: &Path) -> Child {
+    let log = std::fs::File::create(folder.join("log")).expect("a log file");
+    let mut command = Command::new(program.executable());
+    command
+        .arg("node")
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", folder)
+        .env("DMP_DB_PATH", folder.join("node").join("dmp.db"))
+        .env("DMP_DNS_PORT", dns.to_string())
+        .env("DMP_HTTP_PORT", http.to_string())
+        .env("DMP_OPERATOR_TOKEN", OPERATOR_TOKEN);
+    for name in ["DMP_DOMAIN", "DMP_NODE_HOSTNAME"] {
+        command.env(name, zone);
+    }
+    for name in ["DMP_DNS_HOST", "DMP_HTTP_HOST", "DMP_DNS_APEX_A"] {
+        command.env(name, "127.0.0.1");
+    }
+    command
+        .env("DMP_AUTH_MODE", "multi-tenant")
+        .env("DMP_DNS_APEX_NS", format!("ns.{zone}"));
+    for name in [
+        "DMP_REGISTRATION_ENABLED",
+        "DMP_DNS_UPDATE_ENABLED",
+        "DMP_RECEIVER_CLAIM_NOTIFICATIONS",
+    ] {
+        command.env(name, "1");
+    }
+    // Scripts are faster than people: no limit may be what a test measures.
+    for name in [
+        "DMP_DNS",
+        "DMP_HTTP",
+        "DMP_CLAIM",
+        "DMP_REGISTRATION_ENDPOINT",
+        "DMP_REGISTRATION_ISSUED",
+    ] {
+        let rate = match name {
+            "DMP_DNS" | "DMP_HTTP" => format!("{name}_RATE"),
+            "DMP_CLAIM" => format!("{name}_RATE_PER_USER_PER_SEC"),
+            _ => format!("{name}_RATE_PER_SEC"),
+        };
+        let burst = match name {
+            "DMP_DNS" | "DMP_HTTP" => format!("{name}_BURST"),
+            _ => format!("{name}_RATE_BURST"),
+        };
+        command.env(rate, "100000").env(burst, "100000");
+    }
+    command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a second handle"))
+        .stderr(log)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{}: {error}", program.executable().display()))
+}
+
+/// A loopback port that is free for UDP and TCP and was not handed out before.
+pub(crate) fn free_port() -> SocketAddr {
+    static HANDED_OUT: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = tcp.local_addr().expect("its address");
+        if UdpSocket::bind(address).is_ok()
+            && HANDED_OUT
+                .lock()
+                .expect("the set of ports")
+                .insert(address.port())
+        {
+            return address;
+        }
+    }
+}
