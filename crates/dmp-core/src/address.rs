@@ -5,7 +5,7 @@ use core::str::FromStr;
 
 use crate::error::{AddressError, LocalPartError, NameError};
 use crate::limits::{ADDRESS_HOST_MAX, ADDRESS_LOCAL_MAX};
-use crate::name::check_labels;
+use crate::name::{check_labels, is_letter_digit_hyphen};
 
 /// A canonical address: lower case, ASCII, nothing around it. Safe to compare, look up and display.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,9 +30,7 @@ impl Address {
         if host.len() > ADDRESS_HOST_MAX {
             return Err(NameError::TooLong(ADDRESS_HOST_MAX).into());
         }
-        check_labels(host, |character| {
-            character.is_ascii_alphanumeric() || character == '-'
-        })?;
+        check_labels(host, is_letter_digit_hyphen)?;
         Ok(Self {
             at: local.len(),
             text: format!("{local}@{host}"),

@@ -108,14 +108,20 @@ pub(crate) fn decode(kind: RecordType, value: &str) -> Result<Vec<u8>, Malformed
 
 /// The value for these bytes, refused above the type's cap.
 pub(crate) fn encode(kind: RecordType, blob: &[u8]) -> Result<String, EncodeError> {
-    let mut value = String::with_capacity(value_len(kind, blob.len()));
-    value.push_str(kind.prefix());
-    STANDARD.encode_string(blob, &mut value);
+    let value = encode_base64(kind, blob);
     if value.len() > kind.value_max() {
         Err(Malformed::TooLong.into())
     } else {
         Ok(value)
     }
+}
+
+/// Prefix and base64, whatever the length.
+pub(crate) fn encode_base64(kind: RecordType, blob: &[u8]) -> String {
+    let mut value = String::with_capacity(value_len(kind, blob.len()));
+    value.push_str(kind.prefix());
+    STANDARD.encode_string(blob, &mut value);
+    value
 }
 
 /// Canonical base64 only: exact padding, zero trailing bits, nothing else in between (D5).

@@ -81,12 +81,15 @@ impl Malformed {
 /// A well-formed record that its reader must not use.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Error)]
 pub enum Rejected {
-    /// The signing key is one of the 14 low-order encodings (records.md 3.2).
-    #[error("the signing key has low order")]
+    /// The key has low order; a signing key is one of the 14 encodings of records.md 3.2.
+    #[error("the key has low order")]
     LowOrderKey,
     /// The signature does not verify.
     #[error("the signature does not verify")]
     Signature,
+    /// The proof of possession does not verify.
+    #[error("the proof of possession does not verify")]
+    Proof,
     /// The key in the record is not the expected one.
     #[error("signed for another key")]
     OtherKey,
@@ -114,6 +117,7 @@ impl Rejected {
         match self {
             Self::LowOrderKey => "rejected-low-order-key",
             Self::Signature => "rejected-signature",
+            Self::Proof => "rejected-proof",
             Self::OtherKey => "rejected-other-key",
             Self::OtherName => "rejected-other-name",
             Self::Expired => "rejected-expired",
@@ -153,6 +157,9 @@ pub enum NameError {
     /// A character that the rule does not allow.
     #[error("the character {0:?} is not allowed")]
     Character(char),
+    /// A single label where a domain is wanted.
+    #[error("the name has only one label")]
+    OneLabel,
     /// A hyphen at either end of a label.
     #[error("a label starts or ends with a hyphen")]
     Hyphen,
@@ -198,6 +205,9 @@ pub enum KeyError {
     /// A salt of fewer than 8 bytes (crypto.md 2).
     #[error("a salt has at least 8 bytes, written as hexadecimal digits")]
     Salt,
+    /// A peer's key of low order, which gives everybody the same secret.
+    #[error("the other side's key has low order")]
+    LowOrder,
     /// The key derivation refused its input.
     #[error("the passphrase or salt is too long for the key derivation")]
     Derivation,

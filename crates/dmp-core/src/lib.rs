@@ -26,6 +26,7 @@ pub mod limits;
 pub mod name;
 pub mod owner;
 pub mod record;
+pub mod registration;
 pub mod replay;
 pub mod rotation;
 mod rs;

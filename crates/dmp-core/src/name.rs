@@ -12,9 +12,7 @@ use crate::limits::{DOMAIN_MAX, LABEL_MAX, ZONE_MAX};
 /// The first thing wrong with it.
 pub fn validate_publishable(text: &str) -> Result<(), NameError> {
     let name = text.strip_suffix('.').unwrap_or(text);
-    check_labels(name, |character| {
-        character.is_ascii_alphanumeric() || character == '-'
-    })
+    check_labels(name, is_letter_digit_hyphen)
 }
 
 /// A zone: lower case, no trailing dot, short enough that every owner name under it fits (records.md 4.2).
@@ -34,7 +32,7 @@ impl Zone {
             return Err(NameError::TooLong(ZONE_MAX));
         }
         check_labels(name, |character| {
-            character.is_ascii_alphanumeric() || character == '-' || character == '_'
+            is_letter_digit_hyphen(character) || character == '_'
         })?;
         Ok(Self(name.to_ascii_lowercase()))
     }
@@ -153,4 +151,8 @@ pub(crate) fn check_labels(name: &str, allowed: impl Fn(char) -> bool) -> Result
         }
     }
     Ok(())
+}
+
+pub(crate) const fn is_letter_digit_hyphen(character: char) -> bool {
+    character.is_ascii_alphanumeric() || character == '-'
 }

@@ -1,6 +1,7 @@
 //! The records of records.md 6-14, one file each: the struct's fields stand in wire order, `sign` writes, `parse` verifies.
 
 pub mod bootstrap;
+pub mod chunk;
 pub mod claim;
 pub mod cluster;
 pub mod heartbeat;
@@ -12,6 +13,7 @@ pub mod rotation;
 pub mod subject;
 
 pub use bootstrap::{BootstrapEntry, BootstrapRecord};
+pub use chunk::Chunk;
 pub use claim::Claim;
 pub use cluster::{ClusterManifest, ClusterNode};
 pub use heartbeat::{Heartbeat, Skew};
