@@ -5,7 +5,12 @@
 //! Everything runs on loopback with ports the kernel chose and directories of its own; nothing here tests a
 //! library function, which the crates' own tests do.
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::print_stderr,
+    reason = "a failing test shows the log of its node"
+)]
 
+mod attacks;
 mod messages;
 mod node;
 mod proxy;

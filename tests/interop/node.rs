@@ -67,6 +67,12 @@ impl Node {
         assert_eq!(status, 201, "POST {owner}: {body}");
     }
 
+    /// Deletes one value with the operator's token.
+    pub(crate) fn delete(&self, owner: &str, value: &str) {
+        let (status, body) = self.request("DELETE", owner, Some(json!({"value": value})));
+        assert_eq!(status, 204, "DELETE {owner}: {body}");
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
