@@ -23,7 +23,7 @@ pub struct CodePlan {
 pub enum CodeError {
     /// More shares than the field has points.
     #[error("{0} shares: the code has at most 256")]
-    TooManyShares(u16),
+    TooManyShares(u32),
     /// The message does not fit the plan, or any plan.
     #[error("{length} bytes do not fit: at most {limit}")]
     TooLong {
@@ -118,7 +118,7 @@ impl CodePlan {
 /// [`CodeError::TooLong`] if it does not fit the plan, [`CodeError::TooManyShares`] above 256.
 pub fn encode(plan: CodePlan, message: &[u8]) -> Result<Vec<Share>, CodeError> {
     if !plan.is_decodable() {
-        return Err(CodeError::TooManyShares(plan.n));
+        return Err(CodeError::TooManyShares(plan.n()));
     }
     let too_long = CodeError::TooLong {
         length: message.len(),
@@ -151,7 +151,7 @@ pub fn decode<'a>(
     shares: impl IntoIterator<Item = (u16, &'a Share)>,
 ) -> Result<Vec<u8>, CodeError> {
     if !plan.is_decodable() {
-        return Err(CodeError::TooManyShares(plan.n));
+        return Err(CodeError::TooManyShares(plan.n()));
     }
     let k = usize::from(plan.k);
     let mut shares: Vec<(u16, &Share)> = shares.into_iter().collect();

@@ -145,15 +145,17 @@ impl OuterHeader {
     }
 }
 
-/// `u16(length) || header || sealed || 32 zero bytes`; `None` for a header over 65 535 bytes, which no [`OuterHeader`] is.
-pub(crate) fn encode_outer(header_json: &str, sealed: &[u8]) -> Option<Vec<u8>> {
-    let length = u16::try_from(header_json.len()).ok()?;
-    let mut outer = Vec::with_capacity(2 + header_json.len() + sealed.len() + OUTER_TRAILER_LEN);
+/// `u16(length) || header || sealed || 32 zero bytes`.
+pub(crate) fn encode_outer(header: &OuterHeader, sealed: &[u8]) -> Vec<u8> {
+    let header = header.to_json();
+    // At most 293 bytes: 253 and two numbers of up to 20 digits.
+    let length = header.len() as u16;
+    let mut outer = Vec::with_capacity(2 + header.len() + sealed.len() + OUTER_TRAILER_LEN);
     outer.extend_from_slice(&length.to_be_bytes());
-    outer.extend_from_slice(header_json.as_bytes());
+    outer.extend_from_slice(header.as_bytes());
     outer.extend_from_slice(sealed);
     outer.extend_from_slice(&[0; OUTER_TRAILER_LEN]);
-    Some(outer)
+    outer
 }
 
 /// Splits an outer message into its header and its sealed part; the trailer may hold anything.
@@ -329,7 +331,7 @@ mod tests {
 
     #[test]
     fn an_outer_message_splits_into_header_and_sealed_part() {
-        let mut outer = encode_outer(GOOD, b"sealed").unwrap();
+        let mut outer = encode_outer(&header(), b"sealed");
         assert_eq!(parse_outer(&outer), Ok((header(), b"sealed".as_slice())));
         *outer.last_mut().unwrap() = 1;
         assert_eq!(parse_outer(&outer), Ok((header(), b"sealed".as_slice())));
@@ -337,7 +339,7 @@ mod tests {
 
     #[test]
     fn an_outer_message_shorter_than_header_and_trailer_is_dropped() {
-        let outer = encode_outer(GOOD, b"").unwrap();
+        let outer = encode_outer(&header(), b"");
         assert!(parse_outer(&outer).is_ok());
         for length in 0..outer.len() {
             assert_eq!(

@@ -97,3 +97,9 @@ pub const NONCE_LEN: usize = 12;
 pub const ENVELOPE_HEADER_MAX: usize = 256;
 /// Age in seconds after which a message in hand was left by a crashed worker (crypto.md 13).
 pub const IN_FLIGHT_MAX_AGE: u64 = 300;
+/// Bytes of an outer message besides header and text: length(2), ephemeral key(32), nonce(12), tag(16),
+/// trailer(32) (crypto.md 10).
+pub const OUTER_FIXED_LEN: usize = 2 + 32 + NONCE_LEN + 16 + OUTER_TRAILER_LEN;
+/// Longest lifetime of a message, seconds: 30 days less the clock difference of a receiver that would otherwise
+/// refuse the manifest (crypto.md 14.1).
+pub const MESSAGE_LIFETIME_MAX: u64 = HORIZON_SHORT - CLOCK_SKEW;

@@ -3,9 +3,10 @@
 use sha2::{Digest, Sha256};
 
 use crate::codec::{RecordType, decode_base64, encode_base64, value_len};
+use crate::erasure::Share;
 use crate::error::Malformed;
-use crate::limits::{CHUNK_LEN, SHARE_CHECKSUM_LEN, SHARE_LEN, SHARE_PARITY_LEN};
-use crate::rs::parity;
+use crate::limits::{CHUNK_LEN, SHARE_CHECKSUM_LEN, SHARE_PARITY_LEN};
+use crate::rs::{correct, parity};
 
 /// 168 bytes: the first 8 of SHA-256(share), the share, its Reed-Solomon parity.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -14,7 +15,7 @@ pub struct Chunk([u8; CHUNK_LEN]);
 impl Chunk {
     /// Wraps a share.
     #[must_use]
-    pub fn wrap(share: &[u8; SHARE_LEN]) -> Self {
+    pub fn wrap(share: &Share) -> Self {
         let digest = Sha256::digest(share);
         let parity: [u8; SHARE_PARITY_LEN] = parity(share);
         let mut bytes = [0; CHUNK_LEN];
@@ -33,6 +34,20 @@ impl Chunk {
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; CHUNK_LEN] {
         &self.0
+    }
+
+    /// The share, with up to 16 wrong bytes repaired; `None` if there are more or the checksum disagrees (crypto.md 9).
+    #[must_use]
+    pub fn unwrap_share(&self) -> Option<Share> {
+        let share = self.repair()?;
+        let (checksum, _) = self.0.split_first_chunk::<SHARE_CHECKSUM_LEN>()?;
+        Sha256::digest(share).starts_with(checksum).then_some(share)
+    }
+
+    /// The share that the codeword spells after repair, whatever the checksum says.
+    pub(crate) fn repair(&self) -> Option<Share> {
+        let codeword = self.0.last_chunk()?;
+        correct(codeword)?.first_chunk().copied()
     }
 
     /// What a manifest lists: SHA-256 of the 168 bytes.
