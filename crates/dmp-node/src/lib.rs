@@ -1,3 +1,15 @@
 //! The node: authoritative DNS, UPDATE, store, registration and HTTP.
+//!
+//! This crate is a library: it prints nothing and ends no process; only `config` reads the environment.
+//! `unsafe` code is denied but for `listen::socket`, the one audited module that calls `recvmmsg` and `sendmmsg`.
 
+pub mod access;
+pub mod clock;
 pub mod config;
+pub mod context;
+pub mod limits;
+pub mod listen;
+pub mod settings;
+pub mod store;
+pub mod update;
+pub mod zone;

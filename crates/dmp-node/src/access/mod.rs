@@ -1,0 +1,76 @@
+//! Who may do what: the TSIG keyring, scope patterns, quotas, the claim policy and token buckets.
+//!
+//! It stores nothing and talks to nobody: decisions are functions over values that others load and swap in.
+
+pub mod bucket;
+mod keyring;
+mod quota;
+mod scope;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use sha2::{Digest, Sha256};
+
+pub use keyring::{KeyRow, Keyring, TokenHolder};
+pub use scope::{Action, Scope, ScopeKind};
+
+use crate::store::WriterTag;
+
+/// On whose behalf records are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Author {
+    /// The operator, replication or the node itself: no quota.
+    Operator,
+    /// Anybody, where the operator opened HTTP writes to everybody: no quota either, for lack of an identity.
+    Open,
+    /// The subject of a credential; its quota is shared by all its credentials.
+    Subject {
+        /// Canonical `user@host`, or the key's name where a key has no subject.
+        subject: String,
+        /// `mb-` hashes that are this subject's own and in which its quota does not count (D13).
+        mailboxes: Vec<String>,
+    },
+}
+
+impl Author {
+    /// The mark its values bear in the store.
+    pub fn tag(&self) -> WriterTag {
+        match self {
+            Self::Operator | Self::Open => WriterTag::NOBODY,
+            Self::Subject { subject, .. } => {
+                let digest = Sha256::digest(subject.as_bytes());
+                let mut head = [0; 8];
+                head.copy_from_slice(&digest[..8]);
+                // 0 is taken; one subject in 2^64 shares the quota of another.
+                WriterTag(u64::from_le_bytes(head).max(1))
+            }
+        }
+    }
+}
+
+/// The access state that changes while the node runs.
+#[derive(Debug)]
+pub struct Access {
+    keyring: ArcSwap<Keyring>,
+}
+
+impl Access {
+    /// Starts with `keyring`.
+    pub fn new(keyring: Keyring) -> Self {
+        Self {
+            keyring: ArcSwap::from_pointee(keyring),
+        }
+    }
+
+    /// The keyring as of now; the next packet may see another.
+    pub fn keyring(&self) -> Arc<Keyring> {
+        self.keyring.load_full()
+    }
+
+    /// Puts `keyring` in force for the very next packet (node.md C9). Call it in a hook of
+    /// [`crate::store::Draft::after_commit`], so that the order of swaps is the order of commits.
+    pub fn replace_keyring(&self, keyring: Keyring) {
+        self.keyring.store(Arc::new(keyring));
+    }
+}

@@ -1,0 +1,193 @@
+//! What the parts of a running node share: settings, clock, index, store and access state, and the record operations
+//! that HTTP and UPDATE have in common.
+//!
+//! It opens no socket. For other modules of this crate:
+//! reading values is [`Context::values`] (from memory, never the file); record writes are [`Context::submit`];
+//! tables of one's own are written with [`Store::transact`] and [`Draft::sql`], and what memory holds of them is swapped
+//! in [`Draft::after_commit`].
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::access::{Access, Author, Keyring};
+use crate::clock::Clock;
+use crate::settings::{Caps, Settings};
+use crate::store::{Draft, Failure, OpenError, Published, Store};
+use crate::zone::{Owner, ZoneIndex};
+
+/// The shared state of one node.
+#[derive(Debug)]
+pub struct Context {
+    settings: Settings,
+    clock: Clock,
+    zone: Arc<ZoneIndex>,
+    store: Store,
+    access: Access,
+}
+
+/// One record operation with its owner name already checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Append or refresh one value.
+    Publish {
+        /// Where.
+        owner: Owner,
+        /// What.
+        value: String,
+        /// For how many seconds.
+        ttl: u64,
+    },
+    /// Delete one value.
+    DeleteValue {
+        /// Where.
+        owner: Owner,
+        /// What.
+        value: String,
+    },
+    /// Delete the RRset.
+    DeleteAll {
+        /// Where.
+        owner: Owner,
+    },
+}
+
+/// What a submission did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Values that were not there before.
+    pub added: usize,
+    /// Values whose life starts anew.
+    pub refreshed: usize,
+    /// Values that went.
+    pub removed: usize,
+}
+
+/// Why record operations are not acceptable (node.md 3.3). None of the submission is applied.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// TTL above the cap.
+    #[error("ttl exceeds cap of {limit}s")]
+    Ttl {
+        /// The cap in seconds.
+        limit: u64,
+    },
+    /// Value above the cap.
+    #[error("value exceeds cap of {limit} bytes")]
+    ValueTooLong {
+        /// The cap in bytes.
+        limit: u64,
+    },
+    /// The name would hold more values than the cap.
+    #[error("RRset at {owner} already holds {values} values")]
+    NameFull {
+        /// The name.
+        owner: Owner,
+        /// Live values there, those earlier in the same submission included.
+        values: u64,
+    },
+    /// The writer has its share of this mailbox (D13).
+    #[error("this writer already holds {limit} values in mailbox {mailbox}")]
+    MailboxQuota {
+        /// The `mb-` label.
+        mailbox: String,
+        /// The share.
+        limit: u64,
+    },
+}
+
+impl Context {
+    /// Opens the store, loads the zone and starts the writer thread.
+    pub fn open(settings: Settings, clock: Clock) -> Result<Arc<Self>, OpenError> {
+        let zone = Arc::new(ZoneIndex::default());
+        let store = Store::open(
+            &settings.database,
+            &settings.schema,
+            clock.clone(),
+            Arc::clone(&zone),
+            settings.cleanup_interval,
+        )?;
+        Ok(Arc::new(Self {
+            settings,
+            clock,
+            zone,
+            store,
+            access: Access::new(Keyring::default()),
+        }))
+    }
+
+    /// What the node was told at start.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The node's time.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The index of live values.
+    pub fn zone(&self) -> &Arc<ZoneIndex> {
+        &self.zone
+    }
+
+    /// The durable store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Keyring and policies.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Live values of `owner`, oldest first; from memory.
+    pub fn values(&self, owner: &Owner) -> Vec<String> {
+        self.zone.values(owner, self.clock.seconds())
+    }
+
+    /// How many values are live.
+    pub fn live_values(&self) -> u64 {
+        self.zone.live_values()
+    }
+
+    /// Applies `operations` in order, all or none, and returns when they are durable. Whether `author` may touch these
+    /// names has been decided by the caller; caps and quotas are applied here.
+    pub async fn submit(
+        &self,
+        author: Author,
+        operations: Vec<Operation>,
+    ) -> Result<Applied, Failure<Refusal>> {
+        let caps = self.settings.caps;
+        self.store
+            .transact(move |draft| apply(draft, &caps, &author, &operations))
+            .await
+    }
+}
+
+/// Applies `operations` to `draft` within `caps` (node.md 3.3, 3.6). Adds are all checked, in order and each against what
+/// the earlier ones leave, before any of it can become durable.
+pub(crate) fn apply(
+    draft: &mut Draft<'_>,
+    caps: &Caps,
+    author: &Author,
+    operations: &[Operation],
+) -> Result<Applied, Refusal> {
+    let mut applied = Applied::default();
+    for operation in operations {
+        match operation {
+            Operation::Publish { owner, value, ttl } => {
+                caps.check(draft, author, owner, value, *ttl)?;
+                match draft.publish(owner, value, *ttl, author.tag()) {
+                    Published::New => applied.added += 1,
+                    Published::Refreshed => applied.refreshed += 1,
+                }
+            }
+            Operation::DeleteValue { owner, value } => {
+                applied.removed += usize::from(draft.delete_value(owner, value));
+            }
+            Operation::DeleteAll { owner } => applied.removed += draft.delete_all(owner),
+        }
+    }
+    Ok(applied)
+}

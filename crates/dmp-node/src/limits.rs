@@ -1,0 +1,75 @@
+//! Every bound of the DNS half of the node, with where it comes from.
+//!
+//! Values an operator may change are the defaults of [`crate::settings::Settings`]; what stands here only is not configurable.
+
+use std::time::Duration;
+
+/// Longest DNS name in wire form (RFC 1035 3.1).
+pub const NAME_OCTETS: usize = 255;
+/// Longest label (RFC 1035 3.1).
+pub const LABEL_OCTETS: usize = 63;
+/// Largest DNS message; also the largest datagram read (node.md 2.1).
+pub const MESSAGE_OCTETS: usize = 65_535;
+/// Largest answer over UDP, whatever the client advertises (D12; DNS flag day 2020).
+pub const UDP_ANSWER_OCTETS: usize = 1_232;
+
+/// Served TTL and SOA minimum when `DMP_DNS_TTL` is not set (node.md 2.4).
+pub const SERVED_TTL: u32 = 60;
+/// Longest TTL a writer may ask for (node.md 3.3).
+pub const MAX_TTL: u64 = 86_400;
+/// Longest value in UTF-8 bytes (node.md 3.3).
+pub const MAX_VALUE_BYTES: u64 = 2_048;
+/// Most live values at one name (node.md 3.3).
+pub const MAX_VALUES_PER_NAME: u64 = 64;
+/// Most live values of one writer over the ten slot names of one mailbox (node.md 3.3, D13): two per slot for a burst
+/// of sixty messages, a tenth of what the mailbox holds.
+pub const MAX_VALUES_PER_WRITER_PER_MAILBOX: u64 = 64;
+/// Longest remaining life of an unsigned claim (node.md 3.3).
+pub const CLAIM_MAX_TTL: u64 = 86_400;
+/// TTL stored when a writer asks for 0 or sets the top bit (node.md 3.2, RFC 2181 8).
+pub const DEFAULT_TTL: u64 = 60;
+
+/// Token buckets kept at most (node.md 2.8).
+pub const BUCKET_KEYS: usize = 10_000;
+/// Requests a second and burst of one TCP prefix (node.md 2.8).
+pub const DNS_RATE: f64 = 50.0;
+/// See [`DNS_RATE`].
+pub const DNS_BURST: f64 = 200.0;
+/// Unsigned claims a second and burst of one recipient (node.md 2.8).
+pub const CLAIM_RATE: f64 = 0.5;
+/// See [`CLAIM_RATE`].
+pub const CLAIM_BURST: f64 = 30.0;
+
+/// TSIG time window granted at most, whatever fudge the client asks for (node.md 3.7).
+pub const TSIG_FUDGE: u64 = 300;
+/// Signed requests remembered for the replay cache. Each is one MAC and one answer of about 200 octets; at the bound
+/// the oldest goes first, and a repeat of it is then refused only by its time.
+pub const REPLAY_ENTRIES: usize = 65_536;
+
+/// Whole-message deadline of a TCP request once its first octet is there (node.md 2.1).
+pub const TCP_MESSAGE_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a TCP connection may stay silent between requests (node.md 2.1: 5-30 s).
+pub const TCP_IDLE: Duration = Duration::from_secs(15);
+/// Requests served on one TCP connection before it is closed (node.md 2.1: per-connection request cap).
+pub const TCP_REQUESTS: usize = 10_000;
+/// Requests of one connection in work at the same time; more wait unread, which pushes back on the sender (RFC 7766 6.2.1.1).
+pub const TCP_PIPELINE: usize = 32;
+/// Most simultaneous TCP connections of one prefix: a quarter of the default total of 1 024 would still let four
+/// prefixes take everything, an eighth keeps room for strangers.
+pub const TCP_PER_PREFIX: usize = 128;
+/// Prefix lengths that count as one client (node.md 2.8): IPv4 and IPv6.
+pub const PREFIX_BITS: (u32, u32) = (24, 56);
+
+/// Datagrams read or sent by one system call (dns-performance figures: more gains nothing).
+pub const BATCH: usize = 64;
+/// Kernel buffer asked for each UDP socket, both directions: a burst of a few thousand full-size answers.
+pub const SOCKET_BUFFER: usize = 4 << 20;
+
+/// Requests waiting for the writer thread; beyond it new ones are refused at once instead of growing memory.
+pub const WRITER_QUEUE: usize = 8_192;
+/// Requests joined in one durable commit at most; bounds how long the first of a group waits.
+pub const GROUP_REQUESTS: usize = 1_024;
+/// How often expired values leave the index and the file.
+pub const EXPIRY_TICK: Duration = Duration::from_secs(1);
+/// Expired rows deleted in one commit, so that an expiry wave never holds up writers.
+pub const EXPIRY_ROWS: usize = 4_096;

@@ -1,0 +1,1 @@
+//! The DNS listeners: UDP threads with their own sockets, and TCP.

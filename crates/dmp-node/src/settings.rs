@@ -1,0 +1,131 @@
+//! What the DNS half of the node is told at start: plain values, already validated.
+//!
+//! It reads no environment and no file; `config` does and fills this in.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::limits;
+use crate::zone::Owner;
+
+/// Everything the store, the zone, access control and the listeners need to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Database file (`DMP_DB_PATH`); its directory is created.
+    pub database: PathBuf,
+    /// Tables of other modules, created when the store opens (`CREATE TABLE IF NOT EXISTS ...`).
+    pub schema: Vec<&'static str>,
+    /// How often expired rows leave the file (`DMP_CLEANUP_INTERVAL`); they are invisible at once.
+    pub cleanup_interval: Duration,
+    /// Address of both listeners; port 0 lets the kernel choose for UDP, TCP then takes the same number (node.md 2.1).
+    pub dns: SocketAddr,
+    /// UDP threads, each with its own socket; at least 1.
+    pub udp_threads: usize,
+    /// The one served zone (node.md 2.3), or none: zone-less mode.
+    pub zone: Option<Owner>,
+    /// Records at the apex that do not come from the store.
+    pub apex: Apex,
+    /// Served TTL and SOA minimum in seconds (`DMP_DNS_TTL`).
+    pub served_ttl: u32,
+    /// Requests a second of one TCP prefix; 0 switches the limit off.
+    pub dns_rate: f64,
+    /// Burst of one TCP prefix; 0 switches the limit off.
+    pub dns_burst: f64,
+    /// Requests in work at the same time over TCP (`DMP_DNS_MAX_CONCURRENCY`); open connections follow from it.
+    pub max_concurrency: usize,
+    /// Whether UPDATE is served at all (`DMP_DNS_UPDATE_ENABLED`).
+    pub update: bool,
+    /// Roles and bounds of unsigned claims.
+    pub claims: Claims,
+    /// Bounds on what writers store.
+    pub caps: Caps,
+}
+
+/// Apex records (node.md 2.4).
+#[derive(Clone, Debug, Default)]
+pub struct Apex {
+    /// `DMP_DNS_APEX_A`.
+    pub a: Option<Ipv4Addr>,
+    /// `DMP_DNS_APEX_AAAA`.
+    pub aaaa: Option<Ipv6Addr>,
+    /// `DMP_DNS_APEX_NS`, in order; the first is the SOA's MNAME.
+    pub ns: Vec<Owner>,
+    /// `DMP_DNS_APEX_SOA_RNAME`; absent means `hostmaster.<apex>` (D23).
+    pub soa_rname: Option<Owner>,
+    /// `DMP_NODE_HOSTNAME` as a DNS name; MNAME when no NS is set (D23).
+    pub hostname: Option<Owner>,
+}
+
+/// Un-TSIG'd claims (node.md 3.5).
+#[derive(Clone, Debug)]
+pub struct Claims {
+    /// Open provider: claims for anybody (D11: off by default).
+    pub provider: bool,
+    /// Receiver zone: claims for users registered here (D11: on by default).
+    pub receiver: bool,
+    /// Longest remaining life of a claim in seconds; `None` = no bound.
+    pub max_ttl: Option<u64>,
+    /// Claims a second for one recipient; 0 switches the limit off.
+    pub rate: f64,
+    /// Burst for one recipient; 0 switches the limit off.
+    pub burst: f64,
+}
+
+/// Bounds on writers (node.md 3.3); `None` = no bound.
+#[derive(Clone, Copy, Debug)]
+pub struct Caps {
+    /// Longest TTL in seconds.
+    pub max_ttl: Option<u64>,
+    /// Longest value in bytes.
+    pub max_value_bytes: Option<u64>,
+    /// Most live values at one name.
+    pub max_values_per_name: Option<u64>,
+    /// Most live values of one writer in one mailbox (D13).
+    pub max_values_per_writer_per_mailbox: Option<u64>,
+}
+
+impl Default for Settings {
+    /// Loopback, kernel-chosen port, `dmp.db` in the current directory, UPDATE off.
+    fn default() -> Self {
+        Self {
+            database: PathBuf::from("dmp.db"),
+            schema: Vec::new(),
+            cleanup_interval: Duration::from_secs(60),
+            dns: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+            udp_threads: std::thread::available_parallelism().map_or(1, usize::from),
+            zone: None,
+            apex: Apex::default(),
+            served_ttl: limits::SERVED_TTL,
+            dns_rate: limits::DNS_RATE,
+            dns_burst: limits::DNS_BURST,
+            max_concurrency: 128,
+            update: false,
+            claims: Claims::default(),
+            caps: Caps::default(),
+        }
+    }
+}
+
+impl Default for Claims {
+    fn default() -> Self {
+        Self {
+            provider: false,
+            receiver: true,
+            max_ttl: Some(limits::CLAIM_MAX_TTL),
+            rate: limits::CLAIM_RATE,
+            burst: limits::CLAIM_BURST,
+        }
+    }
+}
+
+impl Default for Caps {
+    fn default() -> Self {
+        Self {
+            max_ttl: Some(limits::MAX_TTL),
+            max_value_bytes: Some(limits::MAX_VALUE_BYTES),
+            max_values_per_name: Some(limits::MAX_VALUES_PER_NAME),
+            max_values_per_writer_per_mailbox: Some(limits::MAX_VALUES_PER_WRITER_PER_MAILBOX),
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The file: how it is recognised, created, checked and read at start.
+//!
+//! Layout: `record` grows at its end (integer row id, no second index), which is what makes a durable commit of many
+//! small writes one short sequential write; the index in memory knows the row of every value.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::OpenError;
+use crate::zone::{Owner, Value, ZoneIndex, encode_txt};
+
+/// "dmpn": marks a database as this node's, in the file header where it is read before SQLite touches the file.
+const APPLICATION_ID: u32 = 0x646d_706e;
+/// Newest layout this program reads and the one it writes.
+const VERSION: u32 = 1;
+/// What the first sixteen octets of every SQLite database are.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+const TABLES: &str = "
+CREATE TABLE record (
+    id INTEGER PRIMARY KEY,
+    owner TEXT NOT NULL,
+    value TEXT NOT NULL,
+    ttl INTEGER NOT NULL,
+    stored_ms INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    writer INTEGER NOT NULL
+);
+CREATE TABLE state (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    serial INTEGER NOT NULL,
+    next_row INTEGER NOT NULL
+);";
+
+/// The writer's view of an open file.
+pub(super) struct Opened {
+    pub(super) connection: Connection,
+    pub(super) serial: u32,
+    pub(super) next_row: i64,
+    /// Held while the store is open: a second node on the same file would break row ids and serial.
+    pub(super) _lock: File,
+}
+
+pub(super) fn open(path: &Path, schema: &[&str], now: u64) -> Result<Opened, OpenError> {
+    let file = |error| OpenError::File {
+        path: path.into(),
+        error,
+    };
+    let sqlite = |error| OpenError::Sqlite {
+        path: path.into(),
+        error,
+    };
+    if let Some(directory) = path
+        .parent()
+        .filter(|directory| !directory.as_os_str().is_empty())
+    {
+        // Only a directory made here gets its mode from us: an existing one may be shared (W-18).
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(file)?;
+    }
+    let fresh = recognise(path)?;
+    let lock = lock(path)?;
+    // Made before SQLite would make it, so that at no moment anybody else may read it; -wal and -shm take this mode.
+    OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(file)?;
+    for suffix in ["", "-wal", "-shm"] {
+        heal_mode(&with_suffix(path, suffix)).map_err(file)?;
+    }
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_EXRESCODE,
+    )
+    .map_err(sqlite)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    if fresh {
+        connection
+            .execute_batch(&format!(
+                "BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; {TABLES}
+                 INSERT INTO state VALUES (1, {}, 1); COMMIT;",
+                now as u32 // RFC 1982 serials wrap
+            ))
+            .map_err(sqlite)?;
+    }
+    let found: u32 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(sqlite)?;
+    if found > VERSION {
+        return Err(OpenError::Newer {
+            path: path.into(),
+            found,
+            known: VERSION,
+        });
+    }
+    // FULL flushes the log at every commit: what was answered survives power loss (D14).
+    connection
+        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = OFF;")
+        .map_err(sqlite)?;
+    for tables in schema {
+        connection.execute_batch(tables).map_err(sqlite)?;
+    }
+    sync_directory(path).map_err(file)?;
+    let (serial, next_row): (i64, i64) = connection
+        .query_row("SELECT serial, next_row FROM state", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .map_err(sqlite)?;
+    Ok(Opened {
+        connection,
+        serial: serial as u32,
+        next_row,
+        _lock: lock,
+    })
+}
+
+/// A second connection for reading what is committed.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
+    Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )
+    .map_err(|error| OpenError::Sqlite {
+        path: path.into(),
+        error,
+    })
+}
+
+/// Fills `zone` and gives the rows that had expired by `now`.
+pub(super) fn load(
+    opened: &Opened,
+    path: &Path,
+    zone: &ZoneIndex,
+    now: u64,
+) -> Result<Vec<i64>, OpenError> {
+    let sqlite = |error| OpenError::Sqlite {
+        path: path.into(),
+        error,
+    };
+    let mut expired = Vec::new();
+    let mut statement = opened
+        .connection
+        .prepare("SELECT id, owner, value, expires_at, writer FROM record ORDER BY id")
+        .map_err(sqlite)?;
+    let mut rows = statement.query([]).map_err(sqlite)?;
+    while let Some(row) = rows.next().map_err(sqlite)? {
+        let id: i64 = row.get(0).map_err(sqlite)?;
+        let expires_at = row.get::<_, i64>(3).map_err(sqlite)? as u64;
+        if expires_at <= now {
+            expired.push(id);
+            continue;
+        }
+        let owner = row
+            .get_ref(1)
+            .map_err(sqlite)?
+            .as_str()
+            .map_err(|error| sqlite(error.into()))?;
+        let owner = Owner::parse(owner).map_err(|reason| OpenError::Damaged {
+            path: path.into(),
+            row: id,
+            reason: reason.to_string(),
+        })?;
+        let text = row
+            .get_ref(2)
+            .map_err(sqlite)?
+            .as_bytes()
+            .map_err(|error| sqlite(error.into()))?;
+        let writer = row.get::<_, i64>(4).map_err(sqlite)? as u64;
+        zone.append(
+            &owner,
+            Value {
+                rdata: encode_txt(text),
+                expires_at,
+                row: id,
+                writer,
+            },
+        );
+    }
+    zone.set_serial(opened.serial);
+    Ok(expired)
+}
+
+/// Whether the file is new; an error when it is somebody else's. Reads the header only and changes nothing.
+fn recognise(path: &Path) -> Result<bool, OpenError> {
+    let mut header = Vec::new();
+    match File::open(path) {
+        Ok(file) => file.take(100).read_to_end(&mut header),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
+        Err(error) => Err(error),
+    }
+    .map_err(|error| OpenError::File {
+        path: path.into(),
+        error,
+    })?;
+    if header.is_empty() {
+        return Ok(true);
+    }
+    // The application id is the big-endian word at offset 68 of the database header.
+    let ours =
+        header.starts_with(MAGIC) && header.get(68..72) == Some(&APPLICATION_ID.to_be_bytes());
+    if ours {
+        Ok(false)
+    } else {
+        Err(OpenError::Foreign(path.into()))
+    }
+}
+
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let path_of_lock = with_suffix(path, "-lock");
+    let file = |error| OpenError::File {
+        path: path_of_lock.clone(),
+        error,
+    };
+    let lock = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path_of_lock)
+        .map_err(file)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(fs::TryLockError::WouldBlock) => Err(OpenError::InUse(path.into())),
+        Err(fs::TryLockError::Error(error)) => Err(file(error)),
+    }
+}
+
+fn heal_mode(path: &Path) -> std::io::Result<()> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
+            fs::set_permissions(path, Permissions::from_mode(0o600))
+        }
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes the file's name itself durable.
+fn sync_directory(path: &Path) -> std::io::Result<()> {
+    let directory = path
+        .parent()
+        .filter(|directory| !directory.as_os_str().is_empty());
+    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
