@@ -1,7 +1,13 @@
-//! The client library: send and receive engines, stores, publishers.
+//! The client library: send and receive engines over traits, resolvers and writers, the encrypted local store.
+//!
+//! Prints nothing and decides no exit code. Engines see sockets, files, clocks and randomness only through arguments and traits.
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod error;
 pub mod home;
 pub mod limits;
+pub mod mesh;
 pub mod passphrase;
+pub mod store;
+pub mod writer;

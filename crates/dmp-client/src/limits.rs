@@ -1,7 +1,63 @@
-//! The client's numbers, each with its derivation.
+//! Every number the client decides by, each with where it comes from.
 
+use std::time::Duration;
+
+/// Value cap of a node with default settings, bytes (records.md 5.2).
+pub const NODE_MAX_VALUE_BYTES: usize = 2048;
+/// TTL cap of a node with default settings, seconds (records.md 5.2).
+pub const NODE_MAX_TTL: u64 = 86_400;
+/// What is tried, in this order, after a refusal that may be about the TTL (crypto.md 14.1).
+pub const TTL_LADDER: [u64; 2] = [3_600, 300];
 /// Lifetime of a message when nobody names one, in seconds: a day, so that a recipient who looks in daily finds it (D20).
 pub const MESSAGE_TTL: u64 = 86_400;
+/// Longest message lifetime: 30 days less the 300 s that a receiver's clock may lag (crypto.md 14.1).
+pub const MESSAGE_TTL_MAX: u64 = 2_591_700;
+/// Longest claim lifetime: a node compares with one day on its own clock, so one minute under five is left (records.md 13).
+pub const CLAIM_TTL_MAX: u64 = 86_100;
+/// Longest own zone that a claim can name, bytes (records.md 13).
+pub const CLAIM_ZONE_MAX: usize = 43;
+/// Lifetime of own prekeys, seconds (D15: 7 days).
+pub const PREKEY_LIFETIME: u64 = 7 * 86_400;
+/// How long a private half outlives its prekey's expiry, seconds (D15: 24 h).
+pub const PREKEY_GRACE: u64 = 86_400;
+/// Values that a node keeps at one name by default (records.md 5.2): the most prekeys a pool can show.
+pub const NODE_MAX_VALUES_PER_NAME: usize = 64;
+/// Attempts to find a prekey id that is not in use (crypto.md 12).
+pub const PREKEY_ID_TRIES: usize = 10;
+/// Default TTL of identity records, seconds (records.md 5.4).
+pub const IDENTITY_TTL: u64 = 86_400;
+
+/// Largest UPDATE sent as a datagram: the reference's size for answers, and what every path carries (D12, client.md 4.4).
+pub const UDP_UPDATE_MAX: usize = 1232;
+/// Largest DNS message (RFC 1035 4.2.2).
+pub const TCP_UPDATE_MAX: usize = 65_535;
+/// Time for one HTTP write (client.md 4.3).
+pub const HTTP_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Characters of an HTTP error body that are kept for the message (client.md 4.3).
+pub const HTTP_REASON_MAX: usize = 200;
+
+/// Providers used per command (federation.md 3.2).
+pub const PROVIDERS_MAX: usize = 3;
+/// Queries in flight during one receive run (client.md 11).
+pub const QUERIES_IN_FLIGHT: usize = 16;
+/// Chunk queries in flight for one message (client.md 10.5).
+pub const CHUNKS_IN_FLIGHT: usize = 8;
+/// One receive run, unless the caller says otherwise (client.md 11).
+pub const RECEIVE_DEADLINE: Duration = Duration::from_secs(60);
+/// New claims looked at in one run (client.md 10.3).
+pub const CLAIMS_PER_RUN: usize = 64;
+/// New claims looked at in one run from one key (client.md 10.3).
+pub const CLAIMS_PER_SENDER: usize = 16;
+/// Queries spent in one run on senders that nobody pinned (client.md 10.3).
+pub const STRANGER_QUERIES_PER_RUN: usize = 256;
+/// How long a receive run waits for another one to end before it gives up.
+pub const LOCK_WAIT: Duration = Duration::from_secs(10);
+/// How often a waiting run looks.
+pub const LOCK_POLL: Duration = Duration::from_millis(100);
+/// Time for reading a published manifest back (D21).
+pub const READ_BACK_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a store operation waits for another process (client.md 5.1).
+pub const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Seconds after its expiry during which a saved token is still sent: clocks differ, the server decides (client.md 5.4).
 pub const TOKEN_EXPIRY_GRACE: u64 = 300;

@@ -1,0 +1,327 @@
+//! The one local file: contacts, prekeys, replay entries, inbox, quarantine, denylist and outbox, encrypted at rest (client.md 2, 5;
+//! D17). Decides nothing about trust and speaks to no network.
+//!
+//! `dnsmesh.db` is a SQLite database in WAL mode with full synchronisation: what a method returned as done survives a crash. The
+//! method that stores received messages is one transaction, see [`Store::commit_received`].
+
+mod contacts;
+mod inbox;
+mod intros;
+mod lock;
+mod outbox;
+mod prekeys;
+mod schema;
+mod vault;
+
+use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use dmp_core::id::{MsgId, UnixTime};
+use dmp_core::keys::{Identity, SigningPublicKey};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use self::contacts::{
+    Contact, ContactId, KeyConflict, KeyHolder, NewContact, Verification, Wire,
+};
+pub use self::inbox::{
+    Authorship, Committed, InboxMessage, MessageNumber, PrekeyUse, Received, Succession,
+};
+pub use self::intros::{Blocked, Intro, IntroId, NewIntro, Pin};
+pub use self::lock::RunLock;
+pub use self::outbox::{NewOutboxEntry, OutboxEntry, OutboxId, OutboxItem, OutboxState};
+pub use self::prekeys::{NewPrekey, Withdrawal};
+use self::vault::{Tag, Vault};
+use crate::error::StoreError;
+use crate::limits::{PREKEY_GRACE, SQLITE_BUSY_TIMEOUT};
+
+/// Name of the store inside a home.
+pub const STORE_FILE: &str = "dnsmesh.db";
+/// Name of the file that a receive run locks.
+pub const LOCK_FILE: &str = "lock";
+
+/// An open store. Safe to share between threads; every method is short and blocking.
+pub struct Store {
+    connection: Mutex<Connection>,
+    vault: Vault,
+    /// The home, `None` in memory.
+    home: Option<PathBuf>,
+}
+
+impl Store {
+    /// Opens or creates the store of a home (directory 0700, file 0600).
+    ///
+    /// A home that has no store yet but files of the reference is taken over between creation and the first use of the store; that
+    /// belongs to the caller, who sees from [`Store::exists`] whether there was one.
+    ///
+    /// # Errors
+    /// [`StoreError::WrongPassphrase`] if the identity does not open an existing store (D17), [`StoreError::FutureSchema`] and
+    /// [`StoreError::NotAStore`] with the file untouched, and failures of the file system.
+    pub fn open(home: &Path, identity: &Identity, now: UnixTime) -> Result<Self, StoreError> {
+        private_directory(home)?;
+        let path = home.join(STORE_FILE);
+        private_file(&path)?;
+        let connection = Connection::open(&path)?;
+        Self::prepare(connection, identity, now, Some(home.to_owned()))
+    }
+
+    /// Whether a home has a store already.
+    #[must_use]
+    pub fn exists(home: &Path) -> bool {
+        home.join(STORE_FILE).exists()
+    }
+
+    /// A store that ends with the process: for tests and simulations.
+    ///
+    /// # Errors
+    /// Failures of the database or of the system's randomness.
+    pub fn in_memory(identity: &Identity, now: UnixTime) -> Result<Self, StoreError> {
+        Self::prepare(Connection::open_in_memory()?, identity, now, None)
+    }
+
+    /// Takes the lock of receive runs at once.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] naming the holder.
+    pub fn lock_receiving(&self) -> Result<RunLock, StoreError> {
+        self.home.as_ref().map_or_else(
+            || Ok(RunLock::private()),
+            |home| RunLock::take(&home.join(LOCK_FILE)),
+        )
+    }
+
+    /// Deletes what no clock needs any more: replay entries, used-prekey notes and withdrawals past their expiry, private halves past
+    /// expiry and grace, or past the message that they were held for (D15).
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub fn purge(&self, now: UnixTime) -> Result<(), StoreError> {
+        let now_secs = stamp(now);
+        let dead = stamp(UnixTime::new(now.as_secs().saturating_sub(PREKEY_GRACE)));
+        self.write(|transaction| {
+            transaction.execute("DELETE FROM replay WHERE expires < ?1", [now_secs])?;
+            transaction.execute("DELETE FROM used_prekeys WHERE expires < ?1", [now_secs])?;
+            transaction.execute("DELETE FROM withdrawals WHERE expires < ?1", [now_secs])?;
+            transaction.execute("DELETE FROM prekeys WHERE expires < ?1 OR held_until < ?2", [dead, now_secs])?;
+            transaction.execute(
+                "UPDATE outbox SET state = 'expired', due = NULL WHERE expires < ?1 AND state NOT IN ('expired', 'failed')",
+                [now_secs],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Whether a message was delivered or quarantined before (crypto.md 13).
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub fn is_replay(&self, signer: &SigningPublicKey, msg_id: &MsgId) -> Result<bool, StoreError> {
+        let tag = self.message_tag(signer, msg_id);
+        let found = self
+            .connection()
+            .query_row("SELECT 1 FROM replay WHERE tag = ?1", [tag], |_| Ok(()))
+            .optional()?;
+        Ok(found.is_some())
+    }
+
+    /// Remembers messages that were delivered elsewhere: the replay cache of a home that is taken over (D4).
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub fn record_replays(
+        &self,
+        seen: &[(SigningPublicKey, MsgId, UnixTime)],
+    ) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            for (signer, msg_id, expires) in seen {
+                record_replay(transaction, &self.message_tag(signer, msg_id), *expires)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn prepare(
+        mut connection: Connection,
+        identity: &Identity,
+        now: UnixTime,
+        home: Option<PathBuf>,
+    ) -> Result<Self, StoreError> {
+        let file = home.as_ref().map_or_else(
+            || ":memory:".to_owned(),
+            |home| home.join(STORE_FILE).display().to_string(),
+        );
+        connection.busy_timeout(SQLITE_BUSY_TIMEOUT)?;
+        schema::prepare(&mut connection, &file)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "secure_delete", "ON")?;
+        connection.pragma_update(None, "foreign_keys", "ON")?;
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        let vault = unlock(&mut connection, identity, now)?;
+        Ok(Self {
+            connection: Mutex::new(connection),
+            vault,
+            home,
+        })
+    }
+
+    /// The connection. A panic elsewhere leaves no half transaction behind, so a poisoned lock is as good as any.
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One transaction, rolled back on error.
+    fn write<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let value = work(&transaction)?;
+        transaction.commit()?;
+        Ok(value)
+    }
+
+    /// Makes sure that deleted secrets are gone from the write-ahead log too.
+    fn scrub_log(&self) -> Result<(), StoreError> {
+        self.connection()
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()))?;
+        Ok(())
+    }
+
+    /// Seals a row of a table.
+    fn seal(&self, table: &'static str, row: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+        let plain = zeroize::Zeroizing::new(
+            serde_json::to_vec(row).map_err(|_| StoreError::Damaged(table))?,
+        );
+        self.vault.seal(table, &plain)
+    }
+
+    /// Opens a row of a table.
+    fn unseal<T: DeserializeOwned>(
+        &self,
+        table: &'static str,
+        sealed: &[u8],
+    ) -> Result<T, StoreError> {
+        let plain = self
+            .vault
+            .open(table, sealed)
+            .ok_or(StoreError::Damaged(table))?;
+        serde_json::from_slice(&plain).map_err(|_| StoreError::Damaged(table))
+    }
+
+    fn message_tag(&self, signer: &SigningPublicKey, msg_id: &MsgId) -> Tag {
+        self.vault
+            .tag("message", &[signer.as_bytes(), msg_id.as_bytes()])
+    }
+
+    fn sender_tag(&self, signer: &SigningPublicKey) -> Tag {
+        self.vault.tag("sender", &[signer.as_bytes()])
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Store")
+            .field("home", &self.home)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Finds the wrap that this identity opens, or makes the first one.
+fn unlock(
+    connection: &mut Connection,
+    identity: &Identity,
+    now: UnixTime,
+) -> Result<Vault, StoreError> {
+    let key = identity.store_key();
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let wraps = {
+        let mut statement = transaction.prepare("SELECT wrapped FROM wraps ORDER BY id DESC")?;
+        statement
+            .query_map((), |row| row.get::<_, Vec<u8>>(0))?
+            .collect::<Result<Vec<_>, _>>()?
+    };
+    if wraps.is_empty() {
+        let vault = Vault::generate()?;
+        transaction.execute(
+            "INSERT INTO wraps (created, wrapped) VALUES (?1, ?2)",
+            (stamp(now), vault.wrap(&key)?),
+        )?;
+        transaction.commit()?;
+        return Ok(vault);
+    }
+    wraps
+        .iter()
+        .find_map(|wrapped| Vault::unwrap(wrapped, &key))
+        .ok_or(StoreError::WrongPassphrase)
+}
+
+/// Marks a message as seen until its manifest expires.
+fn record_replay(
+    transaction: &Transaction<'_>,
+    tag: &Tag,
+    expires: UnixTime,
+) -> Result<bool, StoreError> {
+    let added = transaction.execute(
+        "INSERT INTO replay (tag, expires) VALUES (?1, ?2) ON CONFLICT (tag) DO NOTHING",
+        (tag, stamp(expires)),
+    )?;
+    Ok(added == 1)
+}
+
+/// Seconds as SQLite keeps them; times beyond its range are for ever.
+fn stamp(time: UnixTime) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// The reverse of [`stamp`].
+fn time(stamp: i64) -> UnixTime {
+    UnixTime::new(u64::try_from(stamp).unwrap_or(0))
+}
+
+/// Creates the directory for its owner alone, or takes everybody else's rights to an existing one away.
+fn private_directory(path: &Path) -> Result<(), StoreError> {
+    let failed = |error| StoreError::File {
+        path: path.display().to_string(),
+        error,
+    };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(failed)?;
+    let mode = path.metadata().map_err(failed)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        std::fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Creates the database file for its owner alone before SQLite opens it; SQLite gives the journal the same mode.
+///
+/// An existing file is not opened: closing it again would drop the locks of other connections in this process.
+fn private_file(path: &Path) -> Result<(), StoreError> {
+    let failed = |error| StoreError::File {
+        path: path.display().to_string(),
+        error,
+    };
+    match OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+    {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}

@@ -1,0 +1,453 @@
+//! The store keeps what it was given, tells nothing to who has no passphrase, and refuses what it does not know.
+
+use std::os::unix::fs::PermissionsExt;
+
+use dmp_client::error::StoreError;
+use dmp_client::limits::PREKEY_GRACE;
+use dmp_client::store::{
+    Authorship, InboxMessage, MessageNumber, NewContact, NewIntro, NewPrekey, Pin, PrekeyUse,
+    Received, STORE_FILE, Store,
+};
+use dmp_core::id::{MsgId, PrekeyId, UnixTime};
+use dmp_core::keys::{AgreementPublicKey, AgreementSecret, Identity, SigningPublicKey};
+use dmp_core::name::Zone;
+
+const NOW: UnixTime = UnixTime::new(1_800_000_000);
+
+fn identity(seed: u8) -> Identity {
+    Identity::from_seed([seed; 32])
+}
+
+fn in_memory() -> Store {
+    Store::in_memory(&identity(1), NOW).unwrap()
+}
+
+fn message(id: u8, body: &str) -> InboxMessage {
+    InboxMessage {
+        number: MessageNumber::UNSTORED,
+        signer: SigningPublicKey::from_bytes([7; 32]),
+        msg_id: MsgId::from_bytes([id; 16]),
+        body: body.as_bytes().to_vec(),
+        ts: NOW,
+        manifest_ts: NOW,
+        expires: NOW.saturating_add(300),
+        received: NOW,
+        contact: Some("alice".into()),
+        address: None,
+        authorship: Authorship::Proven,
+        succession: None,
+    }
+}
+
+fn intro(id: u8, signer: u8) -> NewIntro {
+    NewIntro {
+        signer: SigningPublicKey::from_bytes([signer; 32]),
+        msg_id: MsgId::from_bytes([id; 16]),
+        body: b"hello".to_vec(),
+        ts: NOW,
+        zone: Zone::parse("alice.example").unwrap(),
+        address: None,
+        sender_id: Some(identity(3).user_id()),
+        reason: "stranger".into(),
+        prekey: PrekeyId::new(9),
+        expires: NOW.saturating_add(300),
+    }
+}
+
+fn prekey(id: u32, expires: UnixTime) -> NewPrekey {
+    NewPrekey {
+        id: PrekeyId::new(id).unwrap(),
+        secret: AgreementSecret::from_bytes([id as u8; 32]),
+        expires,
+    }
+}
+
+#[test]
+fn directory_and_database_belong_to_their_owner_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("inner");
+    let store = Store::open(&path, &identity(1), NOW).unwrap();
+    store.record_replays(&[]).unwrap();
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&path), 0o700);
+    for entry in std::fs::read_dir(&path).unwrap() {
+        assert_eq!(mode(&entry.unwrap().path()), 0o600);
+    }
+}
+
+#[test]
+fn a_wrong_passphrase_is_an_error_and_changes_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path(), &identity(1), NOW).unwrap();
+    store
+        .insert_contact(&NewContact::new("alice"), NOW)
+        .unwrap()
+        .unwrap();
+    drop(store);
+    assert!(matches!(
+        Store::open(home.path(), &identity(2), NOW),
+        Err(StoreError::WrongPassphrase)
+    ));
+    let store = Store::open(home.path(), &identity(1), NOW).unwrap();
+    assert_eq!(store.contacts().unwrap().len(), 1);
+}
+
+#[test]
+fn nothing_personal_lies_readable_in_the_files() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path(), &identity(1), NOW).unwrap();
+    let mut card = NewContact::new("readable-label");
+    card.signing = Some(SigningPublicKey::from_bytes([7; 32]));
+    store.insert_contact(&card, NOW).unwrap();
+    store.insert_prekeys(&[prekey(5, NOW)], NOW).unwrap();
+    store
+        .commit_received(
+            vec![Received::Inbox(message(1, "readable-text"))],
+            None,
+            NOW,
+        )
+        .unwrap();
+    for entry in std::fs::read_dir(home.path()).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        let contains = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
+        for needle in [
+            &b"readable"[..],
+            &[7; 32],
+            &[5; 32],
+            hex::encode([7; 32]).as_bytes(),
+            hex::encode([5; 32]).as_bytes(),
+        ] {
+            assert!(!contains(needle));
+        }
+    }
+}
+
+#[test]
+fn a_future_schema_is_refused_and_the_file_stays_as_it_is() {
+    let home = tempfile::tempdir().unwrap();
+    drop(Store::open(home.path(), &identity(1), NOW).unwrap());
+    let file = home.path().join(STORE_FILE);
+    rusqlite::Connection::open(&file)
+        .unwrap()
+        .pragma_update(None, "user_version", 99)
+        .unwrap();
+    let before = std::fs::read(&file).unwrap();
+    let refused = Store::open(home.path(), &identity(1), NOW).unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            StoreError::FutureSchema {
+                found: 99,
+                known: 1,
+                ..
+            }
+        ),
+        "{refused}"
+    );
+    assert!(refused.to_string().contains("dnsmesh.db") && refused.to_string().contains("99"));
+    assert_eq!(std::fs::read(&file).unwrap(), before);
+}
+
+#[test]
+fn a_database_of_another_program_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let other = rusqlite::Connection::open(home.path().join(STORE_FILE)).unwrap();
+    other.execute_batch("CREATE TABLE prekeys (x)").unwrap();
+    drop(other);
+    assert!(matches!(
+        Store::open(home.path(), &identity(1), NOW),
+        Err(StoreError::NotAStore(_))
+    ));
+}
+
+#[test]
+fn a_delivered_message_stays_delivered_after_reopening() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path(), &identity(1), NOW).unwrap();
+    let first = store
+        .commit_received(vec![Received::Inbox(message(1, "once"))], None, NOW)
+        .unwrap();
+    assert_eq!(first.inbox.len(), 1);
+    drop(store);
+    let store = Store::open(home.path(), &identity(1), NOW).unwrap();
+    assert!(
+        store
+            .is_replay(
+                &SigningPublicKey::from_bytes([7; 32]),
+                &MsgId::from_bytes([1; 16])
+            )
+            .unwrap()
+    );
+    let again = store
+        .commit_received(vec![Received::Inbox(message(1, "once"))], None, NOW)
+        .unwrap();
+    assert!(again.inbox.is_empty());
+    assert_eq!(store.messages().unwrap().len(), 1);
+}
+
+#[test]
+fn a_message_is_handed_over_until_it_was_shown() {
+    let store = in_memory();
+    let stored = store
+        .commit_received(vec![Received::Inbox(message(1, "text"))], None, NOW)
+        .unwrap();
+    let unshown = store.unshown_messages().unwrap();
+    assert_eq!(unshown, stored.inbox);
+    store.mark_shown(&[unshown[0].number], NOW).unwrap();
+    assert!(store.unshown_messages().unwrap().is_empty());
+    assert_eq!(store.messages().unwrap().len(), 1);
+}
+
+#[test]
+fn messages_come_in_the_order_of_writing_signing_and_id() {
+    let store = in_memory();
+    let at = |id: u8, ts: u64, manifest_ts: u64| {
+        let mut message = message(id, "");
+        message.ts = UnixTime::new(ts);
+        message.manifest_ts = UnixTime::new(manifest_ts);
+        Received::Inbox(message)
+    };
+    store
+        .commit_received(
+            vec![at(9, 5, 5), at(1, 5, 6), at(2, 5, 5), at(3, 4, 9)],
+            None,
+            NOW,
+        )
+        .unwrap();
+    let ids: Vec<u8> = store
+        .messages()
+        .unwrap()
+        .iter()
+        .map(|message| message.msg_id.as_bytes()[0])
+        .collect();
+    assert_eq!(ids, [3, 2, 9, 1]);
+}
+
+#[test]
+fn a_prekey_is_consumed_with_the_inbox_and_never_with_the_quarantine() {
+    let store = in_memory();
+    let id = PrekeyId::new(9).unwrap();
+    let used = Some(PrekeyUse {
+        id,
+        held_until: None,
+    });
+    store
+        .insert_prekeys(&[prekey(9, NOW.saturating_add(1000))], NOW)
+        .unwrap();
+    store
+        .mark_prekey_published(id, "the published text")
+        .unwrap();
+
+    let quarantined = store
+        .commit_received(vec![Received::Quarantine(intro(1, 7))], used, NOW)
+        .unwrap();
+    assert_eq!(quarantined.quarantined.len(), 1);
+    assert!(store.prekey_secret(id, NOW).unwrap().is_some());
+    assert!(store.withdrawals().unwrap().is_empty());
+
+    store
+        .commit_received(vec![Received::Inbox(message(2, "text"))], used, NOW)
+        .unwrap();
+    assert!(store.prekey_secret(id, NOW).unwrap().is_none());
+    let withdrawals = store.withdrawals().unwrap();
+    assert_eq!(withdrawals.len(), 1);
+    assert_eq!(withdrawals[0].value, "the published text");
+    store.forget_withdrawals(&withdrawals).unwrap();
+    assert!(store.withdrawals().unwrap().is_empty());
+}
+
+#[test]
+fn accepting_a_quarantined_message_consumes_its_prekey() {
+    let store = in_memory();
+    let id = PrekeyId::new(9).unwrap();
+    store
+        .insert_prekeys(&[prekey(9, NOW.saturating_add(1000))], NOW)
+        .unwrap();
+    store
+        .commit_received(vec![Received::Quarantine(intro(1, 7))], None, NOW)
+        .unwrap();
+    let row = store.intros().unwrap().remove(0);
+    let mut card = NewContact::new("intro");
+    card.signing = Some(row.signer);
+    let accepted = store
+        .accept_intro(row.id, Some(Pin::New(&card)), NOW)
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (accepted.body.as_slice(), accepted.authorship),
+        (&b"hello"[..], Authorship::Accepted)
+    );
+    assert!(store.intros().unwrap().is_empty());
+    assert!(store.prekey_secret(id, NOW).unwrap().is_none());
+    assert!(store.contact("intro").unwrap().is_some());
+    assert!(store.accept_intro(row.id, None, NOW).unwrap().is_none());
+}
+
+#[test]
+fn a_held_prekey_lives_until_the_message_that_waits_for_it_expires() {
+    let store = in_memory();
+    let id = PrekeyId::new(9).unwrap();
+    store
+        .insert_prekeys(&[prekey(9, NOW.saturating_add(1000))], NOW)
+        .unwrap();
+    let used = Some(PrekeyUse {
+        id,
+        held_until: Some(NOW.saturating_add(100)),
+    });
+    store
+        .commit_received(vec![Received::Inbox(message(1, "text"))], used, NOW)
+        .unwrap();
+    assert!(store.prekey_secret(id, NOW).unwrap().is_some());
+    assert_eq!(store.live_prekeys(NOW).unwrap(), 0);
+    store.purge(NOW.saturating_add(100)).unwrap();
+    assert!(store.prekey_secret(id, NOW).unwrap().is_some());
+    store.purge(NOW.saturating_add(101)).unwrap();
+    assert!(store.prekey_secret(id, NOW).unwrap().is_none());
+}
+
+#[test]
+fn private_halves_go_a_day_after_their_prekey() {
+    let store = in_memory();
+    let id = PrekeyId::new(9).unwrap();
+    store.insert_prekeys(&[prekey(9, NOW)], NOW).unwrap();
+    let last = NOW.saturating_add(PREKEY_GRACE);
+    store.purge(last).unwrap();
+    assert!(store.prekey_secret(id, last).unwrap().is_some());
+    assert!(
+        store
+            .prekey_secret(id, last.saturating_add(1))
+            .unwrap()
+            .is_none()
+    );
+    store.purge(last.saturating_add(1)).unwrap();
+    assert!(!store.has_prekey(id).unwrap());
+}
+
+#[test]
+fn a_replay_entry_lives_as_long_as_its_manifest() {
+    let store = in_memory();
+    let (signer, msg_id) = (
+        SigningPublicKey::from_bytes([7; 32]),
+        MsgId::from_bytes([1; 16]),
+    );
+    store.record_replays(&[(signer, msg_id, NOW)]).unwrap();
+    store.purge(NOW).unwrap();
+    assert!(store.is_replay(&signer, &msg_id).unwrap());
+    store.purge(NOW.saturating_add(1)).unwrap();
+    assert!(!store.is_replay(&signer, &msg_id).unwrap());
+}
+
+#[test]
+fn blocking_keeps_the_first_note_and_silences_the_key() {
+    let store = in_memory();
+    store
+        .commit_received(
+            vec![
+                Received::Quarantine(intro(1, 7)),
+                Received::Quarantine(intro(2, 7)),
+            ],
+            None,
+            NOW,
+        )
+        .unwrap();
+    let rows = store.intros().unwrap();
+    assert_eq!(rows.len(), 2);
+    store
+        .block_intro(rows[0].id, "first", NOW)
+        .unwrap()
+        .unwrap();
+    store.block(&rows[0].signer, "second", NOW).unwrap();
+    assert_eq!(store.denylist().unwrap()[0].note, "first");
+    assert_eq!(
+        store.intros().unwrap().len(),
+        1,
+        "blocking removes one row only"
+    );
+    let silent = store
+        .commit_received(vec![Received::Quarantine(intro(3, 7))], None, NOW)
+        .unwrap();
+    assert!(silent.quarantined.is_empty());
+    assert!(store.unblock(&rows[0].signer).unwrap());
+    assert!(!store.is_blocked(&rows[0].signer).unwrap());
+}
+
+#[test]
+fn one_agreement_key_belongs_to_one_signing_key() {
+    let store = in_memory();
+    let (agreement, signing) = (
+        AgreementPublicKey::from_bytes([5; 32]),
+        SigningPublicKey::from_bytes([6; 32]),
+    );
+    let mut card = NewContact::new("alice");
+    card.agreement = Some(agreement);
+    card.signing = Some(signing);
+    let alice = store.insert_contact(&card, NOW).unwrap().unwrap();
+    let other = SigningPublicKey::from_bytes([8; 32]);
+    let conflict = store
+        .key_conflict(&agreement, Some(&other), None)
+        .unwrap()
+        .unwrap();
+    assert_eq!(conflict.holder.to_string(), "contact `alice`");
+    assert!(
+        store
+            .key_conflict(&agreement, Some(&signing), None)
+            .unwrap()
+            .is_none()
+    );
+    assert!(
+        store
+            .key_conflict(&agreement, Some(&other), Some(alice.id))
+            .unwrap()
+            .is_none()
+    );
+
+    store
+        .commit_received(vec![Received::Quarantine(intro(1, 7))], None, NOW)
+        .unwrap();
+    let quarantined = identity(3).agreement_public();
+    let conflict = store
+        .key_conflict(&quarantined, Some(&other), None)
+        .unwrap()
+        .unwrap();
+    assert_eq!(conflict.holder.to_string(), "intro #1");
+    assert!(
+        store
+            .key_conflict(
+                &quarantined,
+                Some(&SigningPublicKey::from_bytes([7; 32])),
+                None
+            )
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[test]
+fn a_label_is_taken_once_and_a_contact_is_found_by_its_local_part() {
+    let store = in_memory();
+    let card = NewContact::new("alice");
+    assert!(store.insert_contact(&card, NOW).unwrap().is_some());
+    assert!(store.insert_contact(&card, NOW).unwrap().is_none());
+    assert_eq!(
+        store.find_contact("alice@anywhere").unwrap().unwrap().label,
+        "alice"
+    );
+    assert!(store.find_contact("bob").unwrap().is_none());
+}
+
+#[test]
+fn the_lock_names_its_holder() {
+    let home = tempfile::tempdir().unwrap();
+    let one = Store::open(home.path(), &identity(1), NOW).unwrap();
+    let two = Store::open(home.path(), &identity(1), NOW).unwrap();
+    let held = one.lock_receiving().unwrap();
+    let refused = two.lock_receiving().unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .contains(&format!("pid {}", std::process::id())),
+        "{refused}"
+    );
+    drop(held);
+    two.lock_receiving().unwrap();
+}
