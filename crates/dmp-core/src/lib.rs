@@ -34,4 +34,3 @@ mod rs;
 pub mod seal;
 mod sealed;
 pub mod signed;
-pub mod trust;

@@ -108,10 +108,23 @@ impl<'a> PackedRrset<'a> {
         live
     }
 
+    /// All values, expired ones too: each as its RDATA and the second at which it expires, modulo 2^32.
+    pub fn records(self) -> impl Iterator<Item = (&'a [u8], u32)> {
+        self.raw()
+            .filter_map(|(record, expires)| Some((record.get(RECORD_HEAD..)?, expires)))
+    }
+
     /// Live records with their remaining seconds (at least 1).
     pub(crate) fn live_records(self, now: u64) -> impl Iterator<Item = (&'a [u8], u32)> {
-        let mut rest = self.0;
         let now = now as u32;
+        self.raw()
+            .map(move |(record, expires)| (record, expires.wrapping_sub(now) as i32))
+            .filter(|(_, remaining)| *remaining > 0)
+            .map(|(record, remaining)| (record, remaining as u32))
+    }
+
+    fn raw(self) -> impl Iterator<Item = (&'a [u8], u32)> {
+        let mut rest = self.0;
         std::iter::from_fn(move || {
             let length = usize::from(u16::from_be_bytes(
                 *rest.get(10..RECORD_HEAD)?.first_chunk()?,
@@ -119,9 +132,7 @@ impl<'a> PackedRrset<'a> {
             let (record, behind) = rest.split_at_checked(RECORD_HEAD.checked_add(length)?)?;
             rest = behind;
             let expires = u32::from_be_bytes(*record.get(6..10)?.first_chunk()?);
-            Some((record, expires.wrapping_sub(now) as i32))
+            Some((record, expires))
         })
-        .filter(|(_, remaining)| *remaining > 0)
-        .map(|(record, remaining)| (record, remaining as u32))
     }
 }

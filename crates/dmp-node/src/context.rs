@@ -99,7 +99,7 @@ pub enum Refusal {
 impl Context {
     /// Opens the store, loads the zone and starts the writer thread.
     pub fn open(settings: Settings, clock: Clock) -> Result<Arc<Self>, OpenError> {
-        let zone = Arc::new(ZoneIndex::default());
+        let zone = Arc::new(ZoneIndex::new(settings.zone.clone()));
         let store = Store::open(
             &settings.database,
             &settings.schema,

@@ -15,10 +15,10 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// The clock of the vector files that state no other.
-pub(crate) const NOW: UnixTime = UnixTime::new(1_800_000_000);
+pub const NOW: UnixTime = UnixTime::new(1_800_000_000);
 
 /// One of the workspace's vector files.
-pub(crate) fn vectors(file: &str) -> Value {
+pub fn vectors(file: &str) -> Value {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../../vectors")
         .join(file);
@@ -26,7 +26,7 @@ pub(crate) fn vectors(file: &str) -> Value {
 }
 
 /// The cases of a vector file under `key`, and no fewer or more than `count`: a test must see every one of them.
-pub(crate) fn cases(file: &str, key: &str, count: usize) -> Vec<Value> {
+pub fn cases(file: &str, key: &str, count: usize) -> Vec<Value> {
     let cases = vectors(file)[key]
         .as_array()
         .expect("an array of cases")
@@ -36,8 +36,7 @@ pub(crate) fn cases(file: &str, key: &str, count: usize) -> Vec<Value> {
 }
 
 /// One of the reference's own golden files, or `None` with a notice where they are not installed.
-#[allow(clippy::print_stdout, reason = "who reads the test output must learn of the skip")]
-pub(crate) fn upstream(file: &str) -> Option<Vec<Value>> {
+pub fn upstream(file: &str) -> Option<Vec<Value>> {
     let folder = std::env::var_os("DNSMESH_UPSTREAM_VECTORS").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors/upstream"),
         PathBuf::from,
@@ -50,38 +49,38 @@ pub(crate) fn upstream(file: &str) -> Option<Vec<Value>> {
 }
 
 /// A text member.
-pub(crate) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+pub fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key]
         .as_str()
         .unwrap_or_else(|| panic!("no text {key} in {value}"))
 }
 
 /// A text member that may be null or absent.
-pub(crate) fn optional_text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
+pub fn optional_text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value[key].as_str()
 }
 
 /// A whole-number member.
-pub(crate) fn number(value: &Value, key: &str) -> u64 {
+pub fn number(value: &Value, key: &str) -> u64 {
     value[key]
         .as_u64()
         .unwrap_or_else(|| panic!("no number {key} in {value}"))
 }
 
 /// A member of hex digits of exact length.
-pub(crate) fn bytes<const N: usize>(value: &Value, key: &str) -> [u8; N] {
+pub fn bytes<const N: usize>(value: &Value, key: &str) -> [u8; N] {
     let mut bytes = [0; N];
     hex::decode_to_slice(text(value, key), &mut bytes).expect("hex of the right length");
     bytes
 }
 
 /// The clock of a case.
-pub(crate) fn now(case: &Value) -> UnixTime {
+pub fn now(case: &Value) -> UnixTime {
     UnixTime::new(number(case, "now"))
 }
 
 /// Whether a new implementation accepts the case: `required`, or `recommended` where that leaves the choice.
-pub(crate) fn is_accepted(case: &Value) -> bool {
+pub fn is_accepted(case: &Value) -> bool {
     let verdict = match text(case, "required") {
         "either" => text(case, "recommended"),
         required => required,
@@ -94,7 +93,7 @@ pub(crate) fn is_accepted(case: &Value) -> bool {
 }
 
 /// Asserts that a parser judged the case as it must, and gives back what it accepted.
-pub(crate) fn judge<T>(case: &Value, parsed: Result<T, RecordError>) -> Option<T> {
+pub fn judge<T>(case: &Value, parsed: Result<T, RecordError>) -> Option<T> {
     match (is_accepted(case), parsed) {
         (true, Ok(record)) => Some(record),
         (false, Err(_)) => None,
@@ -104,39 +103,39 @@ pub(crate) fn judge<T>(case: &Value, parsed: Result<T, RecordError>) -> Option<T
 }
 
 /// The text of a golden case's `expected_wire_hex`.
-pub(crate) fn wire(case: &Value) -> String {
+pub fn wire(case: &Value) -> String {
     let bytes = hex::decode(text(case, "expected_wire_hex")).expect("hex");
     String::from_utf8(bytes).expect("a golden value is text")
 }
 
 /// A person's keys, one of 256.
-pub(crate) fn identity(number: u8) -> Identity {
+pub fn identity(number: u8) -> Identity {
     Identity::from_seed([number; 32])
 }
 
 /// The same key pair in an operator's hands, which only a test may do.
-pub(crate) fn operator(number: u8) -> OperatorKey {
+pub fn operator(number: u8) -> OperatorKey {
     OperatorKey::from_x25519_private([number; 32])
 }
 
 /// A public key that is not used as one.
-pub(crate) fn signing_key(value: &Value, key: &str) -> SigningPublicKey {
+pub fn signing_key(value: &Value, key: &str) -> SigningPublicKey {
     SigningPublicKey::from_bytes(bytes(value, key))
 }
 
 /// The bytes behind the prefix of a value.
-pub(crate) fn blob(value: &str) -> Vec<u8> {
+pub fn blob(value: &str) -> Vec<u8> {
     let start = prefix_len(value);
     decode64(&value[start..])
 }
 
 /// The value with other bytes behind its prefix.
-pub(crate) fn with_blob(value: &str, blob: &[u8]) -> String {
+pub fn with_blob(value: &str, blob: &[u8]) -> String {
     format!("{}{}", &value[..prefix_len(value)], encode64(blob))
 }
 
 /// Standard padded base64.
-pub(crate) fn encode64(bytes: &[u8]) -> String {
+pub fn encode64(bytes: &[u8]) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }
@@ -161,10 +160,10 @@ fn read(path: PathBuf) -> Option<Value> {
 }
 
 /// Reproducible randomness: SHA-256 of a counter.
-pub(crate) struct TestRng(u64);
+pub struct TestRng(u64);
 
 impl TestRng {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Self(seed << 32)
     }
 }

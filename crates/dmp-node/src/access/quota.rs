@@ -31,7 +31,7 @@ impl Caps {
         let (mut values, mut known) = (0, false);
         for live in draft.values(owner) {
             values += 1;
-            known |= live.text() == value;
+            known |= &*live.text == value;
         }
         if known {
             return Ok(());

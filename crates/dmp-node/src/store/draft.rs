@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, params};
 
-use crate::zone::{Owner, Value, ZoneIndex, encode_txt};
+use crate::zone::{Owner, Value, ZoneIndex};
 
 /// Who wrote a value, as the per-writer quota counts it (D13).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,14 +112,13 @@ impl<'w> Draft<'w> {
     /// Appends `text` at `owner` for `ttl` seconds; an equal live value is replaced and moves to the end (node.md 5.2).
     pub fn publish(&mut self, owner: &Owner, text: &str, ttl: u64, writer: WriterTag) -> Published {
         let now = self.now();
-        let rdata = encode_txt(text.as_bytes());
         let id = self.next_row;
         self.next_row += 1;
         let expires_at = now.saturating_add(ttl);
         let values = self.change(owner);
         let mut published = Published::New;
         let mut replaced = None;
-        if let Some(index) = values.iter().position(|value| value.rdata == rdata) {
+        if let Some(index) = values.iter().position(|value| &*value.text == text) {
             let old = values.remove(index);
             if old.expires_at > now {
                 published = Published::Refreshed;
@@ -127,7 +126,7 @@ impl<'w> Draft<'w> {
             replaced = Some(old.row);
         }
         values.push(Value {
-            rdata,
+            text: text.into(),
             expires_at,
             row: id,
             writer: writer.0,
@@ -146,8 +145,7 @@ impl<'w> Draft<'w> {
 
     /// Deletes the value equal to `text`; whether a live one was there.
     pub fn delete_value(&mut self, owner: &Owner, text: &str) -> bool {
-        let rdata = encode_txt(text.as_bytes());
-        self.delete(owner, |value| value.rdata == rdata) > 0
+        self.delete(owner, |value| &*value.text == text) > 0
     }
 
     /// Deletes every value of `owner`; how many live ones there were.
@@ -196,7 +194,7 @@ impl<'w> Draft<'w> {
     fn entry(&mut self, owner: &Owner) -> &mut Vec<Value> {
         match self.touched.entry(owner.clone()) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(self.zone.entry(owner)),
+            Entry::Vacant(entry) => entry.insert(self.zone.entry(owner, self.millis / 1000)),
         }
     }
 
@@ -296,7 +294,7 @@ impl<'w> Draft<'w> {
     pub(super) fn publish_group(self) -> (Vec<Hook>, u32, i64) {
         for owner in &self.changed {
             if let Some(values) = self.touched.get(owner) {
-                self.zone.replace(owner, values);
+                self.zone.replace(owner, values, self.millis / 1000);
             }
         }
         self.zone.set_serial(self.serial);

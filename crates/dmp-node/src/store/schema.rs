@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use super::OpenError;
-use crate::zone::{Owner, Value, ZoneIndex, encode_txt};
+use crate::zone::{Owner, Value, ZoneIndex};
 
 /// "dmpn": marks a database as this node's, in the file header where it is read before SQLite touches the file.
 const APPLICATION_ID: u32 = 0x646d_706e;
@@ -175,17 +175,18 @@ pub(super) fn load(
         let text = row
             .get_ref(2)
             .map_err(sqlite)?
-            .as_bytes()
+            .as_str()
             .map_err(|error| sqlite(error.into()))?;
         let writer = row.get::<_, i64>(4).map_err(sqlite)? as u64;
         zone.append(
             &owner,
             Value {
-                rdata: encode_txt(text),
+                text: text.into(),
                 expires_at,
                 row: id,
                 writer,
             },
+            now,
         );
     }
     zone.set_serial(opened.serial);
