@@ -3,11 +3,13 @@
 //! Prints nothing and decides no exit code. Engines see sockets, files, clocks and randomness only through arguments and traits.
 #![forbid(unsafe_code)]
 
+mod agent;
 pub mod config;
 pub mod error;
 pub mod home;
 pub mod limits;
 pub mod mesh;
 pub mod passphrase;
+pub mod register;
 pub mod store;
 pub mod writer;

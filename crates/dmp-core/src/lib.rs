@@ -34,3 +34,4 @@ mod rs;
 pub mod seal;
 mod sealed;
 pub mod signed;
+pub mod trust;

@@ -1,5 +1,5 @@
 //! From a manifest and the chunks found for it back to the text (crypto.md 15.4, steps 1 to 9 and 11).
-//! Proves no authorship and delivers nothing: `trust` decides what becomes of an [`Opened`].
+//! Proves no authorship and delivers nothing: [`trust`](crate::trust) decides what becomes of an [`Opened`].
 
 use std::collections::BTreeMap;
 

@@ -267,3 +267,44 @@ fn check_port(text: &str) -> Result<(), NameError> {
 fn is_blank(character: char) -> bool {
     character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Subjects in these vectors are not all canonical, which only this module can spell.
+    #[test]
+    fn proofs_of_possession_are_those_of_the_vectors() {
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../vectors/x25519_registration_pop.json"
+        );
+        let file = std::fs::read_to_string(file).expect("the vector file");
+        let file: serde_json::Value = serde_json::from_str(&file).expect("JSON");
+        let cases = file["cases"].as_array().expect("cases");
+        assert_eq!(cases.len(), 2);
+        for case in cases {
+            let bytes = |key: &str| -> [u8; 32] {
+                Challenge::from_hex(case[key].as_str().expect("text"))
+                    .expect("hex")
+                    .0
+            };
+            let challenge = Challenge(bytes("challenge_hex"));
+            let subject = RegistrationSubject(case["subject"].as_str().expect("text").to_owned());
+            let client = AgreementSecret::from_bytes(bytes("client_private_hex"));
+            let server = AgreementSecret::from_bytes(bytes("server_ephemeral_private_hex"));
+            assert_eq!(*client.public().as_bytes(), bytes("claimed_public_hex"));
+            assert_eq!(
+                *server.public().as_bytes(),
+                bytes("server_ephemeral_public_hex")
+            );
+            let proof =
+                prove_possession(&client, &server.public(), &challenge, &subject).expect("a proof");
+            assert_eq!(proof, bytes("pop_hex"));
+            assert_eq!(
+                verify_possession(&server, &client.public(), &challenge, &subject, &proof),
+                Ok(())
+            );
+        }
+    }
+}

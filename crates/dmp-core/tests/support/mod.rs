@@ -15,10 +15,10 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// The clock of the vector files that state no other.
-pub const NOW: UnixTime = UnixTime::new(1_800_000_000);
+pub(crate) const NOW: UnixTime = UnixTime::new(1_800_000_000);
 
 /// One of the workspace's vector files.
-pub fn vectors(file: &str) -> Value {
+pub(crate) fn vectors(file: &str) -> Value {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../../vectors")
         .join(file);
@@ -26,7 +26,7 @@ pub fn vectors(file: &str) -> Value {
 }
 
 /// The cases of a vector file under `key`, and no fewer or more than `count`: a test must see every one of them.
-pub fn cases(file: &str, key: &str, count: usize) -> Vec<Value> {
+pub(crate) fn cases(file: &str, key: &str, count: usize) -> Vec<Value> {
     let cases = vectors(file)[key]
         .as_array()
         .expect("an array of cases")
@@ -36,7 +36,8 @@ pub fn cases(file: &str, key: &str, count: usize) -> Vec<Value> {
 }
 
 /// One of the reference's own golden files, or `None` with a notice where they are not installed.
-pub fn upstream(file: &str) -> Option<Vec<Value>> {
+#[allow(clippy::print_stdout, reason = "who reads the test output must learn of the skip")]
+pub(crate) fn upstream(file: &str) -> Option<Vec<Value>> {
     let folder = std::env::var_os("DNSMESH_UPSTREAM_VECTORS").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors/upstream"),
         PathBuf::from,
@@ -49,38 +50,38 @@ pub fn upstream(file: &str) -> Option<Vec<Value>> {
 }
 
 /// A text member.
-pub fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+pub(crate) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key]
         .as_str()
         .unwrap_or_else(|| panic!("no text {key} in {value}"))
 }
 
 /// A text member that may be null or absent.
-pub fn optional_text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
+pub(crate) fn optional_text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value[key].as_str()
 }
 
 /// A whole-number member.
-pub fn number(value: &Value, key: &str) -> u64 {
+pub(crate) fn number(value: &Value, key: &str) -> u64 {
     value[key]
         .as_u64()
         .unwrap_or_else(|| panic!("no number {key} in {value}"))
 }
 
 /// A member of hex digits of exact length.
-pub fn bytes<const N: usize>(value: &Value, key: &str) -> [u8; N] {
+pub(crate) fn bytes<const N: usize>(value: &Value, key: &str) -> [u8; N] {
     let mut bytes = [0; N];
     hex::decode_to_slice(text(value, key), &mut bytes).expect("hex of the right length");
     bytes
 }
 
 /// The clock of a case.
-pub fn now(case: &Value) -> UnixTime {
+pub(crate) fn now(case: &Value) -> UnixTime {
     UnixTime::new(number(case, "now"))
 }
 
 /// Whether a new implementation accepts the case: `required`, or `recommended` where that leaves the choice.
-pub fn is_accepted(case: &Value) -> bool {
+pub(crate) fn is_accepted(case: &Value) -> bool {
     let verdict = match text(case, "required") {
         "either" => text(case, "recommended"),
         required => required,
@@ -93,7 +94,7 @@ pub fn is_accepted(case: &Value) -> bool {
 }
 
 /// Asserts that a parser judged the case as it must, and gives back what it accepted.
-pub fn judge<T>(case: &Value, parsed: Result<T, RecordError>) -> Option<T> {
+pub(crate) fn judge<T>(case: &Value, parsed: Result<T, RecordError>) -> Option<T> {
     match (is_accepted(case), parsed) {
         (true, Ok(record)) => Some(record),
         (false, Err(_)) => None,
@@ -103,39 +104,39 @@ pub fn judge<T>(case: &Value, parsed: Result<T, RecordError>) -> Option<T> {
 }
 
 /// The text of a golden case's `expected_wire_hex`.
-pub fn wire(case: &Value) -> String {
+pub(crate) fn wire(case: &Value) -> String {
     let bytes = hex::decode(text(case, "expected_wire_hex")).expect("hex");
     String::from_utf8(bytes).expect("a golden value is text")
 }
 
 /// A person's keys, one of 256.
-pub fn identity(number: u8) -> Identity {
+pub(crate) fn identity(number: u8) -> Identity {
     Identity::from_seed([number; 32])
 }
 
 /// The same key pair in an operator's hands, which only a test may do.
-pub fn operator(number: u8) -> OperatorKey {
+pub(crate) fn operator(number: u8) -> OperatorKey {
     OperatorKey::from_x25519_private([number; 32])
 }
 
 /// A public key that is not used as one.
-pub fn signing_key(value: &Value, key: &str) -> SigningPublicKey {
+pub(crate) fn signing_key(value: &Value, key: &str) -> SigningPublicKey {
     SigningPublicKey::from_bytes(bytes(value, key))
 }
 
 /// The bytes behind the prefix of a value.
-pub fn blob(value: &str) -> Vec<u8> {
+pub(crate) fn blob(value: &str) -> Vec<u8> {
     let start = prefix_len(value);
     decode64(&value[start..])
 }
 
 /// The value with other bytes behind its prefix.
-pub fn with_blob(value: &str, blob: &[u8]) -> String {
+pub(crate) fn with_blob(value: &str, blob: &[u8]) -> String {
     format!("{}{}", &value[..prefix_len(value)], encode64(blob))
 }
 
 /// Standard padded base64.
-pub fn encode64(bytes: &[u8]) -> String {
+pub(crate) fn encode64(bytes: &[u8]) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }
@@ -160,10 +161,10 @@ fn read(path: PathBuf) -> Option<Value> {
 }
 
 /// Reproducible randomness: SHA-256 of a counter.
-pub struct TestRng(u64);
+pub(crate) struct TestRng(u64);
 
 impl TestRng {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed << 32)
     }
 }
