@@ -1,7 +1,7 @@
 //! What the vector and property tests share: loading vectors, reading their members, fixed keys and randomness.
 //!
 //! Each test binary uses its own part of it.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
 use std::convert::Infallible;
 use std::fs;
