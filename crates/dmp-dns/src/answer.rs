@@ -3,7 +3,7 @@
 //! Nothing is allocated. What is hot (a TXT RRset that exists) is one lookup and a copy; everything else shares the same
 //! writer. Rate limits, cookies and signatures are the caller's: it may decide before ([`truncated`], [`respond`]) and sign after.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use crate::limits;
 use crate::name::{self, Name};

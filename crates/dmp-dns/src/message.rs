@@ -3,7 +3,7 @@
 //! No sending, no waiting, no choice of servers; those are dmp-net's. A response is untrusted bytes: reading it never
 //! panics and allocates no more than the bytes justify.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::answer::OPTION_EXTENDED_ERROR;
 use crate::limits;

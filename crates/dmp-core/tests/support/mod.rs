@@ -36,7 +36,10 @@ pub(crate) fn cases(file: &str, key: &str, count: usize) -> Vec<Value> {
 }
 
 /// One of the reference's own golden files, or `None` with a notice where they are not installed.
-#[allow(clippy::print_stdout, reason = "who reads the test output must learn of the skip")]
+#[allow(
+    clippy::print_stdout,
+    reason = "who reads the test output must learn of the skip"
+)]
 pub(crate) fn upstream(file: &str) -> Option<Vec<Value>> {
     let folder = std::env::var_os("DNSMESH_UPSTREAM_VECTORS").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors/upstream"),
