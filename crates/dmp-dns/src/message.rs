@@ -30,9 +30,9 @@ impl QueryBuilder {
         }
     }
 
-    /// Without OPT: for servers that let the EDNS payload limit TCP answers (records.md 5.2).
-    pub fn without_edns(mut self) -> Self {
-        self.edns = None;
+    /// For TCP: advertises 65 535, because some servers let the EDNS payload limit TCP answers (records.md 5.2).
+    pub fn for_tcp(mut self) -> Self {
+        self.edns = self.edns.map(|(_, dnssec_ok)| (u16::MAX, dnssec_ok));
         self
     }
 

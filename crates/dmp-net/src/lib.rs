@@ -1,2 +1,35 @@
 //! The way to other DNS servers: UDP and TCP exchanges, the resolver pool, signed and unsigned UPDATE.
+//!
+//! What a message says is dmp-dns's; what the answers mean is the caller's. Every wait here has a deadline, and "absent"
+//! is never confused with "could not ask" (client.md 4.1, 11).
 #![forbid(unsafe_code)]
+
+pub mod exchange;
+mod health;
+pub mod limits;
+pub mod pool;
+pub mod target;
+pub mod update;
+pub mod upstream;
+
+pub use pool::{Lookup, PoolOptions, ResolverPool};
+pub use target::{Resolution, SystemFallback, update_target};
+pub use update::{UpdateClient, UpdateError};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_wait_may_move_between_threads() {
+        fn movable<T: Send>(_: &impl Fn() -> T) {}
+        let pool =
+            ResolverPool::new(vec![([127, 0, 0, 1], 53).into()], PoolOptions::default()).unwrap();
+        let name = dmp_dns::Name::root();
+        let client = UpdateClient::new(([127, 0, 0, 1], 53).into(), name.clone(), None);
+        movable(&|| pool.txt(&name));
+        movable(&|| pool.addresses(&name));
+        movable(&|| client.apply(&[]));
+        movable(&|| update_target("h", 53, Resolution::Pool(&pool, SystemFallback::Allowed)));
+    }
+}

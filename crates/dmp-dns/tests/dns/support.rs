@@ -11,18 +11,18 @@ use dmp_dns::query::{Query, Unreadable};
 use dmp_dns::txt::{self, PackedRrset};
 use dmp_dns::{Name, Rtype};
 
-pub const NOW: u64 = 1_800_000_000;
+pub(crate) const NOW: u64 = 1_800_000_000;
 
 /// The zone of the vectors, and what else a test puts into it.
-pub struct Zone {
-    pub apex: Option<Apex>,
-    pub hosted: Vec<Name>,
+pub(crate) struct Zone {
+    pub(crate) apex: Option<Apex>,
+    pub(crate) hosted: Vec<Name>,
     records: HashMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Zone {
     /// `mesh.example` as the vectors configure it.
-    pub fn mesh() -> Self {
+    pub(crate) fn mesh() -> Self {
         let apex = Apex {
             name: name("mesh.example"),
             primary: name("ns1.example"),
@@ -43,7 +43,7 @@ impl Zone {
         }
     }
 
-    pub fn put(&mut self, owner: &str, value: &str, ttl: u64) -> &mut Self {
+    pub(crate) fn put(&mut self, owner: &str, value: &str, ttl: u64) -> &mut Self {
         let rrset = self
             .records
             .entry(name(owner).to_lower().as_wire().to_vec())
@@ -52,7 +52,7 @@ impl Zone {
         self
     }
 
-    pub fn with(mut self, owner: &str, value: &str, ttl: u64) -> Self {
+    pub(crate) fn with(mut self, owner: &str, value: &str, ttl: u64) -> Self {
         self.put(owner, value, ttl);
         self
     }
@@ -95,27 +95,27 @@ impl ZoneView for Zone {
     }
 }
 
-pub fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-pub const UDP: Exchange = Exchange {
+pub(crate) const UDP: Exchange = Exchange {
     transport: Transport::UDP,
     now: NOW,
     reserve: 0,
 };
-pub const TCP: Exchange = Exchange {
+pub(crate) const TCP: Exchange = Exchange {
     transport: Transport::Tcp,
     now: NOW,
     reserve: 0,
 };
 
 /// What a server sends back for these bytes; empty means silence.
-pub fn serve(zone: &Zone, request: &[u8], exchange: Exchange) -> Vec<u8> {
+pub(crate) fn serve(zone: &Zone, request: &[u8], exchange: Exchange) -> Vec<u8> {
     serve_counted(zone, request, exchange).0
 }
 
-pub fn serve_counted(
+pub(crate) fn serve_counted(
     zone: &Zone,
     request: &[u8],
     exchange: Exchange,
@@ -137,11 +137,11 @@ pub fn serve_counted(
 }
 
 /// A query without EDNS and without RD.
-pub fn query(owner: &str, rtype: Rtype) -> Vec<u8> {
+pub(crate) fn query(owner: &str, rtype: Rtype) -> Vec<u8> {
     query_wire(name(owner).as_wire(), rtype.0, 1)
 }
 
-pub fn query_wire(owner: &[u8], rtype: u16, class: u16) -> Vec<u8> {
+pub(crate) fn query_wire(owner: &[u8], rtype: u16, class: u16) -> Vec<u8> {
     let mut message = vec![0x12, 0x34, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     message.extend_from_slice(owner);
     message.extend_from_slice(&rtype.to_be_bytes());
@@ -150,7 +150,7 @@ pub fn query_wire(owner: &[u8], rtype: u16, class: u16) -> Vec<u8> {
 }
 
 /// Appends an OPT record with this payload size, version, DO bit and options.
-pub fn with_opt(
+pub(crate) fn with_opt(
     mut message: Vec<u8>,
     payload: u16,
     version: u8,
@@ -166,18 +166,18 @@ pub fn with_opt(
     message
 }
 
-pub fn read(answer: &[u8]) -> Response {
+pub(crate) fn read(answer: &[u8]) -> Response {
     Response::parse(answer).unwrap()
 }
 
 /// One of the project's own vector files.
-pub fn vectors(file: &str) -> serde_json::Value {
+pub(crate) fn vectors(file: &str) -> serde_json::Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../vectors")
         .join(file);
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-pub fn unhex(value: &serde_json::Value) -> Vec<u8> {
+pub(crate) fn unhex(value: &serde_json::Value) -> Vec<u8> {
     hex::decode(value.as_str().unwrap()).unwrap()
 }

@@ -1,0 +1,187 @@
+//! One request, one answer, one deadline: over UDP from a socket of its own, or over TCP.
+//!
+//! Every UDP request leaves from a fresh socket, so its port is the kernel's random choice, and answers from elsewhere
+//! never reach it. Nothing is retried here but one identical retransmission where the caller asks for it.
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use dmp_dns::message::{CaseMatch, QueryBuilder, Response};
+use dmp_dns::{Name, Rtype};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+/// Why no answer came.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeError {
+    /// Nothing acceptable arrived in time.
+    #[error("no answer in time")]
+    Timeout,
+    /// The network said no: refused, unreachable, reset.
+    #[error("{0}")]
+    Network(#[from] io::Error),
+    /// The other side answered over TCP, but not with an answer to this request.
+    #[error("the answer is not an answer to the request")]
+    Garbage,
+}
+
+/// When to stop waiting, and whether to send the same datagram once more on the way.
+#[derive(Clone, Copy, Debug)]
+pub struct UdpPlan {
+    /// The whole exchange.
+    pub timeout: Duration,
+    /// Send the identical datagram again after this long without an answer.
+    pub retransmit: Option<Duration>,
+}
+
+/// A message id from the operating system's randomness.
+pub fn random_id() -> io::Result<u16> {
+    Ok(u16::from_be_bytes(random()?))
+}
+
+/// Sends `request` over UDP and hands every datagram that comes back from `server` to `accept`, until it returns something.
+///
+/// What `accept` turns down (a forgery, garbage) does not end the wait.
+pub async fn udp<T>(
+    server: SocketAddr,
+    request: &[u8],
+    plan: UdpPlan,
+    mut accept: impl FnMut(&[u8]) -> Option<T>,
+) -> Result<T, ExchangeError> {
+    let deadline = Instant::now() + plan.timeout;
+    let any = match server.ip() {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let socket = UdpSocket::bind((any, 0)).await?;
+    socket.connect(server).await?;
+    socket.send(request).await?;
+    let mut again = plan
+        .retransmit
+        .map(|after| Instant::now() + after)
+        .filter(|at| *at < deadline);
+    let mut datagram = vec![0; dmp_dns::limits::MESSAGE];
+    loop {
+        tokio::select! {
+            biased;
+            received = socket.recv(&mut datagram) => {
+                if let Some(accepted) = datagram.get(..received?).and_then(&mut accept) {
+                    return Ok(accepted);
+                }
+            }
+            () = sleep_until(again.unwrap_or(deadline)) => match again.take() {
+                Some(_) => {
+                    socket.send(request).await?;
+                }
+                None => return Err(ExchangeError::Timeout),
+            }
+        }
+    }
+}
+
+/// Sends `request` over a TCP connection of its own and returns the first message that comes back (RFC 7766).
+pub async fn tcp(
+    server: SocketAddr,
+    request: &[u8],
+    timeout: Duration,
+) -> Result<Vec<u8>, ExchangeError> {
+    let length =
+        u16::try_from(request.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let mut framed = Vec::with_capacity(request.len() + 2);
+    framed.extend_from_slice(&length.to_be_bytes());
+    framed.extend_from_slice(request);
+    within(timeout, async {
+        let mut stream = TcpStream::connect(server).await?;
+        stream.set_nodelay(true)?;
+        stream.write_all(&framed).await?;
+        let length = stream.read_u16().await?;
+        let mut answer = vec![0; usize::from(length)];
+        stream.read_exact(&mut answer).await?;
+        Ok(answer)
+    })
+    .await
+}
+
+/// How a single query goes out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dnssec {
+    /// Answers are taken as they come.
+    Ignored,
+    /// DO is set; the caller looks at AD.
+    Requested,
+}
+
+/// Which transports a query may use, and how long each.
+#[derive(Clone, Copy, Debug)]
+pub struct QueryPlan {
+    /// One try.
+    pub timeout: Duration,
+    /// All tries together.
+    pub total: Duration,
+    /// Whether validation by the upstream is wanted.
+    pub dnssec: Dnssec,
+}
+
+/// Asks one server one question: UDP with random case (DNS-0x20), then TCP if the answer is truncated, if its question
+/// came back in other case, or if no answer came - a node whose rate limit is reached stays silent on UDP only (client.md 4.1).
+pub async fn query(
+    server: SocketAddr,
+    name: &Name,
+    rtype: Rtype,
+    plan: QueryPlan,
+) -> Result<Response, ExchangeError> {
+    let deadline = Instant::now() + plan.total;
+    let builder = QueryBuilder::new(name.with_case(&random()?), rtype);
+    let builder = if plan.dnssec == Dnssec::Requested {
+        builder.with_dnssec()
+    } else {
+        builder
+    };
+    let request = builder.build(random_id()?);
+    let accept = |datagram: &[u8]| {
+        let response = Response::parse(datagram).ok()?;
+        response.is_answer_to(&request, CaseMatch::Folded).then(|| {
+            let exact = response.is_answer_to(&request, CaseMatch::Exact);
+            (exact && !response.truncated).then_some(response)
+        })
+    };
+    let udp_plan = UdpPlan {
+        timeout: plan.timeout.min(plan.total),
+        retransmit: Some(crate::limits::RETRANSMIT),
+    };
+    match udp(server, &request, udp_plan, accept).await {
+        Ok(Some(response)) => return Ok(response),
+        Ok(None) | Err(ExchangeError::Timeout) => {}
+        Err(error) => return Err(error),
+    }
+    let request = builder.for_tcp().build(random_id()?);
+    let left = plan
+        .timeout
+        .min(deadline.saturating_duration_since(Instant::now()));
+    let answer = tcp(server, &request, left).await?;
+    let response = Response::parse(&answer).map_err(|_| ExchangeError::Garbage)?;
+    if response.is_answer_to(&request, CaseMatch::Folded) {
+        Ok(response)
+    } else {
+        Err(ExchangeError::Garbage)
+    }
+}
+
+async fn within<T>(
+    timeout: Duration,
+    work: impl Future<Output = io::Result<T>>,
+) -> Result<T, ExchangeError> {
+    match timeout_at(Instant::now() + timeout, work).await {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(ExchangeError::Timeout),
+    }
+}
+
+fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut octets = [0; N];
+    getrandom::fill(&mut octets).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(octets)
+}

@@ -1,0 +1,325 @@
+//! The memory of a resolver pool: who failed when, in which order to ask, and what the answers of one walk mean for it
+//! (federation.md 7.2). Time is an argument; nothing is sent from here.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::limits;
+use crate::pool::Lookup;
+
+/// What a pool remembers of its upstreams, by index in priority order.
+#[derive(Debug)]
+pub(crate) struct Health {
+    upstreams: Vec<Upstream>,
+    threshold: u32,
+    cooldown: Duration,
+    /// Timeouts in a row after which an upstream is no longer asked.
+    give_up: Option<u32>,
+}
+
+#[derive(Clone, Debug)]
+struct Upstream {
+    consecutive_failures: u32,
+    last_failure: Option<Instant>,
+    timeouts: u32,
+    pace: Pace,
+}
+
+/// A token bucket in whole queries: [`limits::PACE_BURST`] at once, [`limits::PACE_PER_SECOND`] after that.
+#[derive(Clone, Debug)]
+struct Pace {
+    /// When the next query may go if the burst is used up; a burst's length before now when it is unused.
+    next: Instant,
+}
+
+/// How one upstream fared in one query.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fared {
+    /// It answered.
+    Well,
+    /// It did not answer in time.
+    TimedOut,
+    /// It answered with an error, or the network failed, or it was proven wrong.
+    Badly,
+}
+
+impl Health {
+    pub(crate) fn new(
+        count: usize,
+        threshold: u32,
+        cooldown: Duration,
+        give_up: Option<u32>,
+        now: Instant,
+    ) -> Self {
+        let upstream = Upstream {
+            consecutive_failures: 0,
+            last_failure: None,
+            timeouts: 0,
+            pace: Pace { next: now },
+        };
+        Self {
+            upstreams: vec![upstream; count],
+            threshold: threshold.max(1),
+            cooldown,
+            give_up,
+        }
+    }
+
+    /// The upstreams to ask: those not cooling down by priority, then the cooling ones, oldest failure first. Those that
+    /// timed out too often in this run are left out.
+    pub(crate) fn order(&self, now: Instant) -> Vec<usize> {
+        let asked =
+            |upstream: &Upstream| self.give_up.is_none_or(|limit| upstream.timeouts < limit);
+        let mut order: Vec<usize> = (0..self.upstreams.len())
+            .filter(|index| asked(&self.upstreams[*index]))
+            .collect();
+        order.sort_by_key(|index| {
+            let upstream = &self.upstreams[*index];
+            self.is_cooling(upstream, now)
+                .then_some(upstream.last_failure)
+                .flatten()
+        });
+        order
+    }
+
+    /// Records how an upstream fared. An answer ends its streaks.
+    pub(crate) fn record(&mut self, index: usize, fared: Fared, now: Instant) {
+        let Some(upstream) = self.upstreams.get_mut(index) else {
+            return;
+        };
+        match fared {
+            Fared::Well => (upstream.consecutive_failures, upstream.timeouts) = (0, 0),
+            Fared::TimedOut | Fared::Badly => {
+                upstream.consecutive_failures = upstream.consecutive_failures.saturating_add(1);
+                upstream.last_failure = Some(now);
+                upstream.timeouts = if fared == Fared::TimedOut {
+                    upstream.timeouts.saturating_add(1)
+                } else {
+                    0
+                };
+            }
+        }
+    }
+
+    /// Takes a place in the upstream's pace and says when the query may go.
+    pub(crate) fn reserve(&mut self, index: usize, now: Instant) -> Instant {
+        let Some(upstream) = self.upstreams.get_mut(index) else {
+            return now;
+        };
+        let interval = Duration::from_secs(1) / limits::PACE_PER_SECOND;
+        let burst = interval * limits::PACE_BURST;
+        // `next` runs one interval ahead per query and never lags more than now; it may lead by a burst for free.
+        let due = upstream.pace.next.max(now);
+        upstream.pace.next = due + interval;
+        due.checked_sub(burst).map_or(now, |free| free.max(now))
+    }
+
+    fn is_cooling(&self, upstream: &Upstream, now: Instant) -> bool {
+        let recent = upstream
+            .last_failure
+            .is_some_and(|failed| now.saturating_duration_since(failed) < self.cooldown);
+        upstream.consecutive_failures >= self.threshold && recent
+    }
+}
+
+/// What one upstream said to one query.
+#[derive(Debug)]
+pub(crate) enum Said<T> {
+    Values(Vec<T>),
+    Absent,
+    /// Not [`Fared::Well`], and why.
+    Failed(Fared, String),
+}
+
+/// Whether a lookup may judge an upstream by another's answer: only TXT lookups do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Oracle {
+    /// A found value convicts everybody who denied it, and agreed absence acquits.
+    Judges,
+    /// Absence says nothing about anybody's health.
+    Silent,
+}
+
+/// One query on its way through the upstreams.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    oracle: Oracle,
+    order: std::vec::IntoIter<usize>,
+    absent: Vec<usize>,
+    failures: Vec<String>,
+}
+
+impl Walk {
+    pub(crate) fn new(oracle: Oracle, order: Vec<usize>) -> Self {
+        Self {
+            oracle,
+            order: order.into_iter(),
+            absent: Vec::new(),
+            failures: Vec::new(),
+        }
+    }
+
+    /// The upstream to ask now.
+    pub(crate) fn next(&mut self) -> Option<usize> {
+        self.order.next()
+    }
+
+    /// Notes what it said; values end the walk.
+    pub(crate) fn note<T>(
+        &mut self,
+        index: usize,
+        said: Said<T>,
+        health: &mut Health,
+        now: Instant,
+    ) -> Option<Vec<T>> {
+        match said {
+            Said::Values(values) => {
+                health.record(index, Fared::Well, now);
+                if self.oracle == Oracle::Judges {
+                    self.absent
+                        .iter()
+                        .for_each(|liar| health.record(*liar, Fared::Badly, now));
+                }
+                return Some(values);
+            }
+            Said::Absent => self.absent.push(index),
+            Said::Failed(fared, why) => {
+                health.record(index, fared, now);
+                self.failures.push(why);
+            }
+        }
+        None
+    }
+
+    /// What a walk without values found.
+    pub(crate) fn finish<T>(self, health: &mut Health, now: Instant) -> Lookup<T> {
+        if self.oracle == Oracle::Judges {
+            self.absent
+                .iter()
+                .for_each(|honest| health.record(*honest, Fared::Well, now));
+        }
+        match (self.absent.is_empty(), self.failures.is_empty()) {
+            (false, _) => Lookup::Absent,
+            (true, false) => Lookup::Unreachable(self.failures.join("; ")),
+            (true, true) => {
+                Lookup::Unreachable("every resolver timed out before in this run".to_owned())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The reference's behaviour as data: the same order, results and health at each step.
+    #[test]
+    fn pools_walk_and_remember_as_the_vectors_say() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../vectors/fed_resolver_pool.json"
+        );
+        let file: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let cases = file["cases"].as_array().unwrap();
+        assert_eq!(cases.len(), 10);
+        for case in cases {
+            let name = case["name"].as_str().unwrap();
+            let count = case["upstreams"].as_u64().unwrap() as usize;
+            let cooldown = Duration::from_secs_f64(case["cooldown_seconds"].as_f64().unwrap());
+            let mut now = Instant::now();
+            let threshold = case["failure_threshold"].as_u64().unwrap() as u32;
+            let mut health = Health::new(count, threshold, cooldown, None, now);
+            for step in case["steps"].as_array().unwrap() {
+                now += Duration::from_secs(step["advance_seconds"].as_u64().unwrap());
+                let mut walk = Walk::new(Oracle::Judges, health.order(now));
+                let (mut asked, mut found) = (Vec::new(), None);
+                while let (Some(index), None) = (walk.next(), &found) {
+                    asked.push(index as u64);
+                    let behaviour = step["upstream_behaviour"][index].as_str().unwrap();
+                    found = walk.note(
+                        index,
+                        said(behaviour, case["dnssec_required"] == true),
+                        &mut health,
+                        now,
+                    );
+                }
+                if found.is_none() {
+                    let _: Lookup = walk.finish(&mut health, now);
+                }
+                let found = found.map_or(serde_json::Value::Null, serde_json::Value::from);
+                let failures: Vec<u32> = health
+                    .upstreams
+                    .iter()
+                    .map(|upstream| upstream.consecutive_failures)
+                    .collect();
+                let preferred: Vec<usize> = (0..count)
+                    .filter(|index| !health.is_cooling(&health.upstreams[*index], now))
+                    .collect();
+                assert_eq!(serde_json::json!(asked), step["asked_in_order"], "{name}");
+                assert_eq!(found, step["result"], "{name}");
+                assert_eq!(
+                    serde_json::json!(failures),
+                    step["consecutive_failures"],
+                    "{name}"
+                );
+                assert_eq!(serde_json::json!(preferred), step["preferred"], "{name}");
+            }
+        }
+    }
+
+    fn said(behaviour: &str, dnssec_required: bool) -> Said<String> {
+        let (behaviour, validated) = behaviour
+            .strip_suffix("+AD")
+            .map_or((behaviour, false), |bare| (bare, true));
+        let answered = !matches!(behaviour, "TIMEOUT" | "NETERR" | "SERVFAIL");
+        match behaviour {
+            _ if answered && dnssec_required && !validated => {
+                Said::Failed(Fared::Badly, "no AD".into())
+            }
+            "NXDOMAIN" | "NODATA" | "EMPTY" => Said::Absent,
+            "TIMEOUT" => Said::Failed(Fared::TimedOut, "timeout".into()),
+            "NETERR" | "SERVFAIL" => Said::Failed(Fared::Badly, "error".into()),
+            other => Said::Values(vec![other.strip_prefix("TXT:").unwrap().replace('|', "")]),
+        }
+    }
+
+    #[test]
+    fn an_upstream_that_timed_out_twice_in_a_row_is_asked_no_more() {
+        let now = Instant::now();
+        let mut health = Health::new(2, 1, Duration::from_secs(60), Some(2), now);
+        health.record(0, Fared::TimedOut, now);
+        health.record(0, Fared::Well, now);
+        health.record(0, Fared::TimedOut, now);
+        assert_eq!(health.order(now), [1, 0]);
+        health.record(0, Fared::TimedOut, now);
+        assert_eq!(health.order(now + Duration::from_secs(3600)), [1]);
+        let walk = Walk::new(Oracle::Judges, Vec::new());
+        assert!(matches!(
+            walk.finish::<String>(&mut health, now),
+            Lookup::Unreachable(_)
+        ));
+    }
+
+    #[test]
+    fn queries_to_one_upstream_are_paced_after_the_burst() {
+        let now = Instant::now();
+        let mut health = Health::new(2, 1, Duration::from_secs(60), None, now);
+        let due: Vec<Duration> = (0..250).map(|_| health.reserve(0, now) - now).collect();
+        assert!(due[..150].iter().all(Duration::is_zero), "150 at once");
+        assert!(due[151] > Duration::ZERO);
+        assert_eq!(
+            due[249] - due[199],
+            Duration::from_secs(1),
+            "then 50 a second"
+        );
+        assert_eq!(
+            health.reserve(1, now),
+            now,
+            "each upstream has its own pace"
+        );
+        let later = now + Duration::from_secs(60);
+        assert_eq!(health.reserve(0, later), later);
+    }
+}

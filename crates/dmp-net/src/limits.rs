@@ -1,0 +1,33 @@
+//! Deadlines, rates and sizes of this crate, each with where it comes from.
+
+use std::time::Duration;
+
+/// One try at one upstream of a pool (federation.md 7.4).
+pub const POOL_TRY: Duration = Duration::from_secs(5);
+/// All tries at one upstream of a pool (federation.md 7.4).
+pub const POOL_TOTAL: Duration = Duration::from_secs(10);
+/// One try at the single system resolver (client.md 4.1).
+pub const SYSTEM_TRY: Duration = Duration::from_secs(3);
+/// All tries at the single system resolver (client.md 4.1).
+pub const SYSTEM_TOTAL: Duration = Duration::from_secs(6);
+/// How long an upstream that failed is asked last (federation.md 7.1).
+pub const COOLDOWN: Duration = Duration::from_secs(60);
+/// Timeouts in a row after which a run stops asking an upstream (client.md 11).
+pub const TIMEOUTS_PER_RUN: u32 = 2;
+/// Queries that may go to one upstream at once: below the 200 a node takes before it falls silent (client.md 4.1).
+pub const PACE_BURST: u32 = 150;
+/// Queries a second to one upstream after that (client.md 4.1).
+pub const PACE_PER_SECOND: u32 = 50;
+/// How long a UDP message may stay unanswered before the identical message goes out once more (client.md 4.4).
+pub const RETRANSMIT: Duration = Duration::from_secs(2);
+/// An UPDATE over UDP, and again over TCP (client.md 4.4).
+pub const UPDATE: Duration = Duration::from_secs(5);
+/// How long to wait before an UPDATE that met SERVFAIL is tried again: a rate limit of a node refills one claim in two
+/// seconds (node.md 2.8), storage sooner.
+pub const UPDATE_RETRY: Duration = Duration::from_secs(1);
+/// Octets of an UPDATE that still goes over UDP, its TSIG record included (client.md 4.4).
+pub const UPDATE_UDP: usize = dmp_dns::limits::UDP;
+/// Where the system says which resolvers it uses.
+pub(crate) const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// Name servers of a host that are tried when it has no address of its own: more than any sane delegation has.
+pub const NAME_SERVERS: usize = 13;
