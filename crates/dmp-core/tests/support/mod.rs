@@ -3,6 +3,8 @@
 //! Each test binary uses its own part of it.
 #![allow(dead_code, unreachable_pub)]
 
+pub(crate) mod sample;
+
 use std::convert::Infallible;
 use std::fs;
 use std::path::PathBuf;
@@ -10,12 +12,26 @@ use std::path::PathBuf;
 use dmp_core::error::RecordError;
 use dmp_core::id::UnixTime;
 use dmp_core::keys::{Identity, OperatorKey, SigningPublicKey};
+use ed25519_dalek::{Signer as _, SigningKey};
+use proptest::test_runner::{Config as ProptestConfig, RngSeed};
 use rand_core::{TryCryptoRng, TryRng};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// The clock of the vector files that state no other.
 pub(crate) const NOW: UnixTime = UnixTime::new(1_800_000_000);
+
+/// The same cases on every run, unless `PROPTEST_RNG_SEED` asks for others.
+pub(crate) fn property_config(cases: u32) -> ProptestConfig {
+    let mut config = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(cases)
+    };
+    if config.rng_seed == RngSeed::Random {
+        config.rng_seed = RngSeed::Fixed(0x646d_7031);
+    }
+    config
+}
 
 /// One of the workspace's vector files.
 pub(crate) fn vectors(file: &str) -> Value {
@@ -122,7 +138,17 @@ pub(crate) fn operator(number: u8) -> OperatorKey {
     OperatorKey::from_x25519_private([number; 32])
 }
 
-/// A public key that is not used as one.
+/// Signs anything with the key of [`identity`] and [`operator`]; no public function of the library does.
+pub(crate) fn sign(number: u8, body: &[u8]) -> [u8; 64] {
+    let seed = Sha256::new()
+        .chain_update([number; 32])
+        .chain_update(b"DMP-v1-Ed25519-signing-key");
+    SigningKey::from_bytes(&seed.finalize().into())
+        .sign(body)
+        .to_bytes()
+}
+
+/// A public key as it is, whether it is a point or not.
 pub(crate) fn signing_key(value: &Value, key: &str) -> SigningPublicKey {
     SigningPublicKey::from_bytes(bytes(value, key))
 }
