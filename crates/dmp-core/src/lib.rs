@@ -35,3 +35,5 @@ pub mod seal;
 mod sealed;
 pub mod signed;
 pub mod trust;
+#[cfg(test)]
+mod wycheproof_tests;
