@@ -4,7 +4,9 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use dmp_dns::answer::{Apex, Authority, Exchange, NameServer, Transport, ZoneView, answer, truncated};
+use dmp_dns::answer::{
+    Apex, Authority, Exchange, NameServer, Transport, ZoneView, answer, truncated,
+};
 use dmp_dns::message::{CaseMatch, Response};
 use dmp_dns::query::Query;
 use dmp_dns::txt::{PackedRrset, pack};
@@ -21,14 +23,25 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
             return;
         }
     };
-    for (transport, limit) in [(Transport::UDP, limits::UDP), (Transport::Tcp, limits::MESSAGE)] {
-        let exchange = Exchange { transport, now: NOW, reserve: 0 };
-        for answered in [answer(zone(), &query, exchange, &mut out), truncated(&query, exchange, &mut out)] {
+    for (transport, limit) in [
+        (Transport::UDP, limits::UDP),
+        (Transport::Tcp, limits::MESSAGE),
+    ] {
+        let exchange = Exchange {
+            transport,
+            now: NOW,
+            reserve: 0,
+        };
+        for answered in [
+            answer(zone(), &query, exchange, &mut out),
+            truncated(&query, exchange, &mut out),
+        ] {
             assert!(answered.len <= limit);
         }
         let answered = answer(zone(), &query, exchange, &mut out);
         if answered.len > 0 {
-            let response = Response::parse(&out[..answered.len]).expect("our own answer can be read");
+            let response =
+                Response::parse(&out[..answered.len]).expect("our own answer can be read");
             assert!(response.is_answer_to(data, CaseMatch::Exact) || !query.has_question());
         }
     }
@@ -41,16 +54,23 @@ struct Zone {
 
 impl ZoneView for Zone {
     fn txt(&self, owner: &[u8]) -> Option<PackedRrset<'_>> {
-        self.rrsets.get(owner).map(|packed| PackedRrset::new(packed))
+        self.rrsets
+            .get(owner)
+            .map(|packed| PackedRrset::new(packed))
     }
 
     fn has_below(&self, owner: &[u8], _: u64) -> bool {
-        self.rrsets.keys().any(|name| name.len() > owner.len() && dmp_dns::name::is_under(name, owner))
+        self.rrsets
+            .keys()
+            .any(|name| name.len() > owner.len() && dmp_dns::name::is_under(name, owner))
     }
 
     fn authority(&self, name: &[u8]) -> Authority<'_> {
         if dmp_dns::name::is_under(name, self.apex.name.as_wire()) {
-            Authority::Zone { apex: &self.apex, serial: 7 }
+            Authority::Zone {
+                apex: &self.apex,
+                serial: 7,
+            }
         } else {
             Authority::Elsewhere
         }
@@ -73,13 +93,23 @@ fn zone() -> &'static Zone {
                 name: name("ns1.mesh.example"),
                 addresses: vec!["192.0.2.53".parse().expect("an address")],
             }],
-            addresses: vec!["192.0.2.53".parse().expect("an address"), "2001:db8::53".parse().expect("an address")],
+            addresses: vec![
+                "192.0.2.53".parse().expect("an address"),
+                "2001:db8::53".parse().expect("an address"),
+            ],
         };
         let mut rrsets = HashMap::new();
-        for (owner, values, length) in
-            [("txt.mesh.example", 1, 5), ("many.mesh.example", 8, 241), ("a.b.mesh.example", 3, 700), ("old.mesh.example", 1, 9)]
-        {
-            let expires = if owner.starts_with("old") { NOW - 1 } else { NOW + 300 };
+        for (owner, values, length) in [
+            ("txt.mesh.example", 1, 5),
+            ("many.mesh.example", 8, 241),
+            ("a.b.mesh.example", 3, 700),
+            ("old.mesh.example", 1, 9),
+        ] {
+            let expires = if owner.starts_with("old") {
+                NOW - 1
+            } else {
+                NOW + 300
+            };
             let mut packed = Vec::new();
             for value in 0..values {
                 pack(&mut packed, &vec![b'a' + value; length], expires).expect("a short value");

@@ -5,7 +5,9 @@ use dmp_dns::message::{CaseMatch, QueryBuilder, Response};
 use dmp_dns::{Name, Rtype};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let Ok(response) = Response::parse(data) else { return };
+    let Ok(response) = Response::parse(data) else {
+        return;
+    };
     let name: Name = "txt.mesh.example".parse().expect("a name");
     let mut names = vec![name.clone()];
     names.extend(response.answers.iter().map(|record| record.owner.clone()));

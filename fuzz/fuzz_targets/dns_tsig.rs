@@ -11,7 +11,11 @@ use dmp_dns::update::UpdateRequest;
 use dmp_dns::{Name, Rcode, limits};
 
 const NOW: u64 = 1_800_000_000;
-const EXCHANGE: Exchange = Exchange { transport: Transport::Tcp, now: NOW, reserve: 0 };
+const EXCHANGE: Exchange = Exchange {
+    transport: Transport::Tcp,
+    now: NOW,
+    reserve: 0,
+};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     if let Ok(query) = Query::parse(data)
@@ -22,7 +26,9 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
 
     let key = keyring().values().next().expect("one key");
     let mut message = data.to_vec();
-    let Ok(signature) = sign_request(key, &mut message, NOW) else { return };
+    let Ok(signature) = sign_request(key, &mut message, NOW) else {
+        return;
+    };
     let query = Query::parse(&message).expect("signing keeps a message readable");
     let Ok(Authentication::Signed(authenticated)) = authenticate(&query, keyring(), NOW) else {
         panic!("our own signature holds");
@@ -30,9 +36,16 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     if let Ok(request) = UpdateRequest::parse(&query) {
         let _ = (request.prerequisites(), request.operations());
     }
-    let reply = Reply { rcode: Rcode::NOERROR, standing: Standing::Authoritative, error: None };
+    let reply = Reply {
+        rcode: Rcode::NOERROR,
+        standing: Standing::Authoritative,
+        error: None,
+    };
     let mut out = vec![0; limits::MESSAGE];
-    let exchange = Exchange { reserve: authenticated.answer_room(), ..EXCHANGE };
+    let exchange = Exchange {
+        reserve: authenticated.answer_room(),
+        ..EXCHANGE
+    };
     let answered = respond(&query, reply, exchange, &mut out);
     if answered.len > 0 {
         out.truncate(answered.len);

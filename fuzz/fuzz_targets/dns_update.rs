@@ -6,12 +6,20 @@ use dmp_dns::query::Query;
 use dmp_dns::update::{UpdateBuilder, UpdateRequest};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let Ok(query) = Query::parse(data) else { return };
-    let Ok(request) = UpdateRequest::parse(&query) else { return };
+    let Ok(query) = Query::parse(data) else {
+        return;
+    };
+    let Ok(request) = UpdateRequest::parse(&query) else {
+        return;
+    };
     let _ = request.prerequisites();
-    let Ok(operations) = request.operations() else { return };
+    let Ok(operations) = request.operations() else {
+        return;
+    };
 
-    let zone = Name::from_wire(request.zone()).expect("the zone section holds a name").to_lower();
+    let zone = Name::from_wire(request.zone())
+        .expect("the zone section holds a name")
+        .to_lower();
     let mut builder = UpdateBuilder::new(&zone);
     for operation in &operations {
         let expected = builder.message_len() + builder.operation_len(operation);

@@ -19,7 +19,10 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
                 owner::manifest_owner(&UserId::from_bytes([1; 32]), slot, &zone),
             ] {
                 assert!(zone.contains(owner.as_str()));
-                assert!(owner.as_str().parse::<Name>().is_ok(), "{owner:?} can be asked for");
+                assert!(
+                    owner.as_str().parse::<Name>().is_ok(),
+                    "{owner:?} can be asked for"
+                );
             }
         }
         if let Ok(domain) = DomainName::parse(text) {

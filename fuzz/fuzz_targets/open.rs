@@ -8,9 +8,15 @@ use dmp_core::record::{Chunk, Manifest};
 use dnsmesh_fuzz::{NOW, person};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let Some((&damage, outer)) = data.split_first() else { return };
-    let Ok(plan) = CodePlan::for_message_len(outer.len()) else { return };
-    let Ok(shares) = encode(plan, outer) else { return };
+    let Some((&damage, outer)) = data.split_first() else {
+        return;
+    };
+    let Ok(plan) = CodePlan::for_message_len(outer.len()) else {
+        return;
+    };
+    let Ok(shares) = encode(plan, outer) else {
+        return;
+    };
     let chunks: Vec<Chunk> = shares.iter().map(Chunk::wrap).collect();
     let manifest = Manifest {
         msg_id: MsgId::from_bytes([7; 16]),
@@ -33,5 +39,8 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         shares.offer(index as u16, std::str::from_utf8(&text).expect("ASCII"));
     }
     assert!(shares.is_complete());
-    assert!(open(&manifest, &shares, person().identity().agreement(), NOW).is_err(), "nobody sealed this");
+    assert!(
+        open(&manifest, &shares, person().identity().agreement(), NOW).is_err(),
+        "nobody sealed this"
+    );
 });

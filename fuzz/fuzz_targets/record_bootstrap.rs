@@ -6,9 +6,14 @@ use dmp_core::record::BootstrapRecord;
 use dnsmesh_fuzz::{NOW, as_text, body_with_key, key_offset, operator, signed_value};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let parse = |value: &str| BootstrapRecord::parse(value, &operator().signer().public(), None, NOW);
+    let parse =
+        |value: &str| BootstrapRecord::parse(value, &operator().signer().public(), None, NOW);
     as_text(data, |value| drop(parse(value)));
-    let body = body_with_key(data, |body| key_offset(RecordType::Bootstrap, body), operator());
+    let body = body_with_key(
+        data,
+        |body| key_offset(RecordType::Bootstrap, body),
+        operator(),
+    );
     let value = signed_value(RecordType::Bootstrap, &body, &[operator()]);
     if let Ok(record) = parse(&value) {
         assert_eq!(record.sign(operator().operator()).as_ref(), Ok(&value));

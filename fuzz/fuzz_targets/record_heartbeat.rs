@@ -8,10 +8,16 @@ use dnsmesh_fuzz::{NOW, as_text, body_with_key, key_offset, operator, signed_val
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let parse = |value: &str| Heartbeat::parse(value, Skew::INGEST, NOW);
     as_text(data, |value| drop(parse(value)));
-    let body = body_with_key(data, |body| key_offset(RecordType::Heartbeat, body), operator());
+    let body = body_with_key(
+        data,
+        |body| key_offset(RecordType::Heartbeat, body),
+        operator(),
+    );
     let value = signed_value(RecordType::Heartbeat, &body, &[operator()]);
     if let Ok(record) = parse(&value) {
-        let again = record.sign(operator().operator()).expect("what was parsed can be signed");
+        let again = record
+            .sign(operator().operator())
+            .expect("what was parsed can be signed");
         assert_eq!(*parse(&again).expect("what was signed parses"), *record);
         // The older form without a zone field is read and never written.
         assert!(again == value || again.len() > value.len());

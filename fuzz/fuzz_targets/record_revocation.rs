@@ -9,7 +9,11 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let parse = |value: &str| Revocation::parse(value, Binding::default(), None, NOW);
     as_text(data, |value| drop(parse(value)));
     for revoked in [person(), operator()] {
-        let body = body_with_key(data, |body| key_offset(RecordType::Revocation, body), revoked);
+        let body = body_with_key(
+            data,
+            |body| key_offset(RecordType::Revocation, body),
+            revoked,
+        );
         let value = signed_value(RecordType::Revocation, &body, &[revoked]);
         if let Ok(revocation) = parse(&value) {
             let of_a_person = revocation.subject.kind() == SubjectKind::User;

@@ -3,21 +3,30 @@
 
 use dmp_core::codec::RecordType;
 use dmp_core::record::{
-    Binding, BootstrapRecord, Claim, ClusterManifest, Heartbeat, IdentityRecord, Manifest, PrekeyRecord, Revocation,
-    Rotation, Skew,
+    Binding, BootstrapRecord, Claim, ClusterManifest, Heartbeat, IdentityRecord, Manifest,
+    PrekeyRecord, Revocation, Rotation, Skew,
 };
 use dnsmesh_fuzz::{NOW, Party, body_with_key, key_offset, person, signed_value, successor};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let Some((&choice, data)) = data.split_first() else { return };
+    let Some((&choice, data)) = data.split_first() else {
+        return;
+    };
     let signer = person();
     // The key stands where one type has it; another type must find it there too.
     let kind = RecordType::ALL[usize::from(choice) % RecordType::ALL.len()];
     let mut body = body_with_key(data, |body| key_offset(kind, body), signer);
     if kind == RecordType::Rotation {
-        body = body_with_key(&body, |body| Some(key_offset(kind, body)? + 32), successor());
+        body = body_with_key(
+            &body,
+            |body| Some(key_offset(kind, body)? + 32),
+            successor(),
+        );
     }
-    let accepted: Vec<RecordType> = RecordType::ALL.into_iter().filter(|kind| accepts(*kind, &body, signer)).collect();
+    let accepted: Vec<RecordType> = RecordType::ALL
+        .into_iter()
+        .filter(|kind| accepts(*kind, &body, signer))
+        .collect();
     assert!(accepted.len() <= 1, "{accepted:?}");
 });
 

@@ -60,12 +60,21 @@ impl Party {
 
     fn person(seed: [u8; 32]) -> Self {
         // crypto.md 3: the signing key's seed is SHA-256 of the identity's seed and this label.
-        let signing = Sha256::new().chain_update(seed).chain_update(b"DMP-v1-Ed25519-signing-key").finalize();
-        Party::Person(Identity::from_seed(seed), SigningKey::from_bytes(&signing.into()))
+        let signing = Sha256::new()
+            .chain_update(seed)
+            .chain_update(b"DMP-v1-Ed25519-signing-key")
+            .finalize();
+        Party::Person(
+            Identity::from_seed(seed),
+            SigningKey::from_bytes(&signing.into()),
+        )
     }
 
     fn of_operator(seed: [u8; 32]) -> Self {
-        Party::Operator(OperatorKey::from_ed25519_seed(seed), SigningKey::from_bytes(&seed))
+        Party::Operator(
+            OperatorKey::from_ed25519_seed(seed),
+            SigningKey::from_bytes(&seed),
+        )
     }
 
     fn key(&self) -> &SigningKey {
@@ -107,7 +116,11 @@ pub fn as_text(data: &[u8], parse: impl FnOnce(&str)) {
 }
 
 /// The fuzzer's bytes as a record body with a signer's public key where the record has it.
-pub fn body_with_key(data: &[u8], at: impl FnOnce(&[u8]) -> Option<usize>, signer: &Party) -> Vec<u8> {
+pub fn body_with_key(
+    data: &[u8],
+    at: impl FnOnce(&[u8]) -> Option<usize>,
+    signer: &Party,
+) -> Vec<u8> {
     let mut body = data.to_vec();
     if let Some(at) = at(&body)
         && let Some(place) = body.get_mut(at..at.saturating_add(32))
