@@ -10,6 +10,7 @@ pub mod home;
 pub mod limits;
 pub mod mesh;
 pub mod passphrase;
+pub mod probe;
 pub mod register;
 pub mod store;
 pub mod writer;

@@ -64,3 +64,10 @@ pub const TOKEN_EXPIRY_GRACE: u64 = 300;
 
 /// Bytes of an HTTP answer that are read: the answers of registration have a few hundred.
 pub const HTTP_ANSWER_MAX: u64 = 64 * 1024;
+
+/// Ports where a node's DNS may listen, in the order they are tried (node.md C1).
+pub const PROBE_PORTS: [u16; 2] = [5353, 53];
+/// Time for one probe (node.md C1).
+pub const PROBE_TIMEOUT: Duration = Duration::from_millis(1500);
+/// Time to look the host up before a probe: one try at one resolver (federation.md 7.4).
+pub const PROBE_LOOKUP: Duration = Duration::from_secs(5);
