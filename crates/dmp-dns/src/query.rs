@@ -69,7 +69,12 @@ impl<'a> Query<'a> {
         if header[2] & 0x80 != 0 {
             return Err(Unreadable::Silent);
         }
-        Self::read(message, header).map_err(|malformed| match Opcode(header[2] >> 3 & 15) {
+        let opcode = Opcode(header[2] >> 3 & 15);
+        // RFC 8490 5.4: no questions, no records, something else behind the header.
+        if opcode == Opcode::DSO {
+            return Err(Unreadable::NotImplemented);
+        }
+        Self::read(message, header).map_err(|malformed| match opcode {
             Opcode::QUERY | Opcode::UPDATE | Opcode::NOTIFY | Opcode::STATUS | Opcode::IQUERY => {
                 Unreadable::Malformed(malformed)
             }
