@@ -2,12 +2,12 @@
 
 mod support;
 
-use dmp_core::keys::SigningPublicKey;
+use dmp_core::keys::{Signer, SigningPublicKey};
 use dmp_core::limits::ROTATION_HOPS_MAX;
-use dmp_core::record::{Subject, SubjectKind};
+use dmp_core::record::{Rotation, Subject, SubjectKind};
 use dmp_core::rotation::{is_revoked, walk};
 use serde_json::Value;
-use support::{cases, now, number, optional_text, signing_key, text, vectors};
+use support::{NOW, cases, identity, now, number, optional_text, signing_key, text, vectors};
 
 #[test]
 fn chains_end_where_the_vectors_say() {
@@ -95,6 +95,55 @@ fn chains_end_where_the_federation_vectors_say() {
         );
     }
     assert_eq!(unspellable, 2);
+}
+
+/// A cycle is refused wherever the hops end and whatever its sequences say (records.md 12.4, step 4).
+#[test]
+fn a_cycle_leads_nowhere() {
+    let subject = Subject::user("alice", "mesh.example").expect("a subject");
+    let keys = [identity(1), identity(2), identity(3)];
+    let hop = |old: usize, new: usize, seq: u64| {
+        let rotation = Rotation {
+            subject: subject.clone(),
+            old: keys[old].signing_public(),
+            new: keys[new].signing_public(),
+            seq,
+            ts: NOW,
+            exp: NOW,
+        };
+        rotation
+            .sign(Signer::Person(&keys[old]), Signer::Person(&keys[new]))
+            .expect("a valid rotation")
+    };
+    let pinned = keys[0].signing_public();
+    for values in [
+        vec![hop(0, 1, 1), hop(1, 0, 2)],
+        vec![hop(0, 1, 1), hop(1, 0, 2), hop(0, 1, 3)],
+        vec![hop(0, 1, 1), hop(1, 2, 2), hop(2, 0, 3), hop(0, 1, 4)],
+        vec![hop(0, 1, 1), hop(1, 2, 2), hop(2, 1, 3), hop(1, 2, 4)],
+    ] {
+        for hops in 1..=6 {
+            assert_eq!(
+                walk(
+                    &pinned,
+                    &subject,
+                    values.iter().map(String::as_str),
+                    hops,
+                    NOW
+                ),
+                None
+            );
+        }
+    }
+    let straight = [hop(0, 1, 1), hop(1, 2, 2)];
+    let current = walk(
+        &pinned,
+        &subject,
+        straight.iter().map(String::as_str),
+        2,
+        NOW,
+    );
+    assert_eq!(current, Some(keys[2].signing_public()));
 }
 
 /// The values at the subject's owner names; `"!"` is a query that fails, which counts as no values.
