@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use support::{cases, encode64, number, optional_text, text};
+use support::{cases, encode64, number, optional_text, property_config, text};
 
 fn plan(case: &Value) -> CodePlan {
     CodePlan::new(number(case, "k") as u32, number(case, "n") as u32).expect("a plan")
@@ -265,7 +265,7 @@ fn plan_and_choice() -> impl Strategy<Value = (CodePlan, Vec<u8>, Vec<u16>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(property_config(64))]
 
     #[test]
     fn any_k_of_n_shares_rebuild_the_message_and_fewer_do_not((plan, message, choice) in plan_and_choice()) {

@@ -6,7 +6,7 @@ use dmp_core::address::Address;
 use dmp_core::envelope::{Envelope, decode, encode};
 use proptest::prelude::*;
 use serde_json::Value;
-use support::{cases, optional_text, text, upstream};
+use support::{cases, optional_text, property_config, text, upstream};
 
 fn hex_of(value: &Value, key: &str) -> Vec<u8> {
     hex::decode(text(value, key)).expect("hex")
@@ -92,6 +92,8 @@ fn a_header_of_any_depth_that_fits_is_read() {
 }
 
 proptest! {
+    #![proptest_config(property_config(256))]
+
     #[test]
     fn what_is_wrapped_comes_out(body in proptest::collection::vec(any::<u8>(), 0..600), host in "[a-z]{1,20}(\\.[a-z]{1,20}){0,3}") {
         let from = Address::new("alice", &host).unwrap();

@@ -257,9 +257,13 @@ impl Receiver<'_> {
     /// The contact whose sender id the text carries although it is not the signer.
     ///
     /// A contact without signing key counts too, unless the signer's own pinned key is the same: then it is one
-    /// person under two labels.
+    /// person under two labels. The key that a contact rotated from is the signer's own.
     fn other_contact(&self, author: &Author, standing: &Standing) -> Option<&Pin> {
         let own_pin_matches = self.pinned_key_matches(author, standing) == Some(true);
+        let own_signing = |signing| match standing {
+            Standing::Rotated { old, .. } => signing == author.signing || signing == *old,
+            _ => signing == author.signing,
+        };
         self.pins
             .iter()
             .filter(|pin| {
@@ -267,7 +271,7 @@ impl Receiver<'_> {
                     .is_some_and(|key| key.user_id() == author.sender_id)
             })
             .find(|pin| match pin.signing {
-                Some(signing) => signing != author.signing,
+                Some(signing) => !own_signing(signing),
                 None => !own_pin_matches,
             })
     }
