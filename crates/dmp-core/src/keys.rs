@@ -63,8 +63,10 @@ impl AgreementSecret {
 
     /// Takes the raw bytes, which stay unclamped (crypto.md 2).
     #[must_use]
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(StaticSecret::from(bytes))
+    pub fn from_bytes(mut bytes: [u8; 32]) -> Self {
+        let secret = Self(StaticSecret::from(bytes));
+        bytes.zeroize();
+        secret
     }
 
     /// The raw, unclamped bytes.
