@@ -1,7 +1,7 @@
 //! One request, one answer, one deadline: over UDP from a socket of its own, or over TCP.
 //!
 //! Every UDP request leaves from a fresh socket, so its port is the kernel's random choice, and answers from elsewhere
-//! never reach it. Nothing is retried here but one identical retransmission where the caller asks for it.
+//! never reach it. Nothing is retried here but one identical retransmission over UDP.
 
 use std::future::Future;
 use std::io;
@@ -13,6 +13,8 @@ use dmp_dns::{Name, Rtype};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::limits;
 
 /// Why no answer came.
 #[derive(Debug, thiserror::Error)]
@@ -28,15 +30,6 @@ pub enum ExchangeError {
     Garbage,
 }
 
-/// When to stop waiting, and whether to send the same datagram once more on the way.
-#[derive(Clone, Copy, Debug)]
-pub struct UdpPlan {
-    /// The whole exchange.
-    pub timeout: Duration,
-    /// Send the identical datagram again after this long without an answer.
-    pub retransmit: Option<Duration>,
-}
-
 /// A message id from the operating system's randomness.
 pub fn random_id() -> io::Result<u16> {
     Ok(u16::from_be_bytes(random()?))
@@ -44,14 +37,15 @@ pub fn random_id() -> io::Result<u16> {
 
 /// Sends `request` over UDP and hands every datagram that comes back from `server` to `accept`, until it returns something.
 ///
-/// What `accept` turns down (a forgery, garbage) does not end the wait.
+/// What `accept` turns down (a forgery, garbage) does not end the wait. The identical datagram goes out once more on the
+/// way, after [`limits::retransmit`].
 pub async fn udp<T>(
     server: SocketAddr,
     request: &[u8],
-    plan: UdpPlan,
+    timeout: Duration,
     mut accept: impl FnMut(&[u8]) -> Option<T>,
 ) -> Result<T, ExchangeError> {
-    let deadline = Instant::now() + plan.timeout;
+    let deadline = Instant::now() + timeout;
     let any = match server.ip() {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
@@ -59,24 +53,21 @@ pub async fn udp<T>(
     let socket = UdpSocket::bind((any, 0)).await?;
     socket.connect(server).await?;
     socket.send(request).await?;
-    let mut again = plan
-        .retransmit
-        .map(|after| Instant::now() + after)
-        .filter(|at| *at < deadline);
+    let mut again = Some(Instant::now() + limits::retransmit(timeout));
     let mut datagram = vec![0; dmp_dns::limits::MESSAGE];
     loop {
         tokio::select! {
-            biased;
-            received = socket.recv(&mut datagram) => {
-                if let Some(accepted) = datagram.get(..received?).and_then(&mut accept) {
-                    return Ok(accepted);
-                }
-            }
+            biased; // the clock first: a flood of garbage must not outlast the deadline
             () = sleep_until(again.unwrap_or(deadline)) => match again.take() {
                 Some(_) => {
                     socket.send(request).await?;
                 }
                 None => return Err(ExchangeError::Timeout),
+            },
+            received = socket.recv(&mut datagram) => {
+                if let Some(accepted) = datagram.get(..received?).and_then(&mut accept) {
+                    return Ok(accepted);
+                }
             }
         }
     }
@@ -148,20 +139,21 @@ pub async fn query(
             (exact && !response.truncated).then_some(response)
         })
     };
-    let udp_plan = UdpPlan {
-        timeout: plan.timeout.min(plan.total),
-        retransmit: Some(crate::limits::RETRANSMIT),
-    };
-    match udp(server, &request, udp_plan, accept).await {
+    let silent = match udp(server, &request, plan.timeout.min(plan.total), accept).await {
         Ok(Some(response)) => return Ok(response),
-        Ok(None) | Err(ExchangeError::Timeout) => {}
+        Ok(None) => false,
+        Err(ExchangeError::Timeout) => true,
         Err(error) => return Err(error),
-    }
+    };
     let request = builder.for_tcp().build(random_id()?);
     let left = plan
         .timeout
         .min(deadline.saturating_duration_since(Instant::now()));
-    let answer = tcp(server, &request, left).await?;
+    let answer = match tcp(server, &request, left).await {
+        // Who is silent on UDP and has no TCP did not answer in time.
+        Err(ExchangeError::Network(_)) if silent => return Err(ExchangeError::Timeout),
+        answer => answer?,
+    };
     let response = Response::parse(&answer).map_err(|_| ExchangeError::Garbage)?;
     if response.is_answer_to(&request, CaseMatch::Folded) {
         Ok(response)

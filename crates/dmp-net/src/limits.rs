@@ -18,16 +18,22 @@ pub const TIMEOUTS_PER_RUN: u32 = 2;
 pub const PACE_BURST: u32 = 150;
 /// Queries a second to one upstream after that (client.md 4.1).
 pub const PACE_PER_SECOND: u32 = 50;
-/// How long a UDP message may stay unanswered before the identical message goes out once more (client.md 4.4).
-pub const RETRANSMIT: Duration = Duration::from_secs(2);
 /// An UPDATE over UDP, and again over TCP (client.md 4.4).
 pub const UPDATE: Duration = Duration::from_secs(5);
-/// How long to wait before an UPDATE that met SERVFAIL is tried again: a rate limit of a node refills one claim in two
-/// seconds (node.md 2.8), storage sooner.
-pub const UPDATE_RETRY: Duration = Duration::from_secs(1);
 /// Octets of an UPDATE that still goes over UDP, its TSIG record included (client.md 4.4).
 pub const UPDATE_UDP: usize = dmp_dns::limits::UDP;
 /// Where the system says which resolvers it uses.
 pub(crate) const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Name servers of a host that are tried when it has no address of its own: more than any sane delegation has.
 pub const NAME_SERVERS: usize = 13;
+
+/// How long a UDP message may stay unanswered before the identical message goes out once more: 2 s of a try of 5 s (client.md 4.4).
+pub fn retransmit(timeout: Duration) -> Duration {
+    timeout * 2 / 5
+}
+
+/// How long to wait before an UPDATE that met SERVFAIL is tried again: 1 s of a try of 5 s, so that a busy store or a
+/// rate limit has time to recover.
+pub fn update_retry(timeout: Duration) -> Duration {
+    timeout / 5
+}

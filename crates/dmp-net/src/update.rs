@@ -10,7 +10,7 @@ use dmp_dns::tsig::{self, Key, RequestSignature, VerifyError};
 use dmp_dns::update::{BuildError, Operation, UpdateBuilder};
 use dmp_dns::{Name, Rcode};
 
-use crate::exchange::{self, ExchangeError, UdpPlan};
+use crate::exchange::{self, ExchangeError};
 use crate::limits;
 
 /// Sends UPDATE messages for one zone to one server.
@@ -145,7 +145,7 @@ impl UpdateClient {
                 rcode: Rcode::SERVFAIL,
                 ..
             }) => {
-                tokio::time::sleep(limits::UPDATE_RETRY).await;
+                tokio::time::sleep(limits::update_retry(self.timeout)).await;
                 // With a new id and time, so that a node's memory of answered requests does not answer it.
                 self.try_once(message).await
             }
@@ -163,11 +163,7 @@ impl UpdateClient {
             None => None,
         };
         if request.len() <= limits::UPDATE_UDP {
-            let plan = UdpPlan {
-                timeout: self.timeout,
-                retransmit: Some(limits::RETRANSMIT),
-            };
-            let answer = exchange::udp(self.server, &request, plan, |answer| {
+            let answer = exchange::udp(self.server, &request, self.timeout, |answer| {
                 judge(&request, signature.as_ref(), answer)
             });
             match answer.await.map_err(lost)? {
