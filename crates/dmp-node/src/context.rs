@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::access::{Access, Author, Keyring};
+use crate::access::{Access, Author};
 use crate::clock::Clock;
 use crate::settings::{Caps, Settings};
 use crate::store::{Draft, Failure, OpenError, Published, Store};
-use crate::zone::{Owner, ZoneIndex};
+use crate::update::ReplayCache;
+use crate::zone::{Owner, Served, ZoneIndex};
 
 /// The shared state of one node.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub struct Context {
     zone: Arc<ZoneIndex>,
     store: Store,
     access: Access,
+    served: Served,
+    replay: ReplayCache,
 }
 
 /// One record operation with its owner name already checked.
@@ -107,12 +110,16 @@ impl Context {
             Arc::clone(&zone),
             settings.cleanup_interval,
         )?;
+        let access = Access::new(settings.claims.clone());
+        let served = Served::new(&settings);
         Ok(Arc::new(Self {
             settings,
             clock,
             zone,
             store,
-            access: Access::new(Keyring::default()),
+            access,
+            served,
+            replay: ReplayCache::default(),
         }))
     }
 
@@ -139,6 +146,15 @@ impl Context {
     /// Keyring and policies.
     pub fn access(&self) -> &Access {
         &self.access
+    }
+
+    /// What is served beside the stored values.
+    pub fn served(&self) -> &Served {
+        &self.served
+    }
+
+    pub(crate) fn replay(&self) -> &ReplayCache {
+        &self.replay
     }
 
     /// Live values of `owner`, oldest first; from memory.
@@ -177,7 +193,8 @@ pub(crate) fn apply(
     for operation in operations {
         match operation {
             Operation::Publish { owner, value, ttl } => {
-                caps.check(draft, author, owner, value, *ttl)?;
+                caps.check_value(value, *ttl)?;
+                caps.check_room(draft, author, owner, value)?;
                 match draft.publish(owner, value, *ttl, author.tag()) {
                     Published::New => applied.added += 1,
                     Published::Refreshed => applied.refreshed += 1,

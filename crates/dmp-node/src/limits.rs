@@ -21,9 +21,15 @@ pub const MAX_TTL: u64 = 86_400;
 pub const MAX_VALUE_BYTES: u64 = 2_048;
 /// Most live values at one name (node.md 3.3).
 pub const MAX_VALUES_PER_NAME: u64 = 64;
-/// Most live values of one writer over the ten slot names of one mailbox (node.md 3.3, D13): two per slot for a burst
-/// of sixty messages, a tenth of what the mailbox holds.
-pub const MAX_VALUES_PER_WRITER_PER_MAILBOX: u64 = 64;
+/// Longest value at all: its RDATA, 255 octets a string, must fit 16 bits of length (RFC 1035 3.2.1).
+pub const VALUE_OCTETS: u64 = 65_279;
+/// Most octets of values at one name whatever the operator allows: half of the longest block of the index, and sixteen
+/// times what an answer can carry.
+pub const NAME_CONTENT: u64 = 1 << 20;
+/// What one value takes beside its own octets, at most in sum over a name within [`NAME_CONTENT`] (record head, row, writer).
+pub const VALUE_OVERHEAD: u64 = 48;
+/// Most live values of one writer over the ten slot names of one mailbox (D13): a fifth of what the mailbox holds.
+pub const MAX_VALUES_PER_WRITER_PER_MAILBOX: u64 = 128;
 /// Longest remaining life of an unsigned claim (node.md 3.3).
 pub const CLAIM_MAX_TTL: u64 = 86_400;
 /// TTL stored when a writer asks for 0 or sets the top bit (node.md 3.2, RFC 2181 8).
@@ -39,6 +45,10 @@ pub const DNS_BURST: f64 = 200.0;
 pub const CLAIM_RATE: f64 = 0.5;
 /// See [`CLAIM_RATE`].
 pub const CLAIM_BURST: f64 = 30.0;
+
+/// Signatures of unsigned claims verified a second over all recipients: about a twentieth of one core, so that strangers'
+/// claims never crowd out signed writers. Beyond it the answer is SERVFAIL, which senders take as transient (node.md C8).
+pub const CLAIM_VERIFICATIONS: f64 = 1_000.0;
 
 /// TSIG time window granted at most, whatever fudge the client asks for (node.md 3.7).
 pub const TSIG_FUDGE: u64 = 300;

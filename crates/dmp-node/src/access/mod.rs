@@ -3,6 +3,7 @@
 //! It stores nothing and talks to nobody: decisions are functions over values that others load and swap in.
 
 pub mod bucket;
+pub(crate) mod claims;
 mod keyring;
 mod quota;
 mod scope;
@@ -12,17 +13,20 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
 
-pub use keyring::{KeyRow, Keyring, TokenHolder};
+pub use keyring::{KeyRow, Keyring, LiveKeys, TokenHolder, TsigKey};
 pub use scope::{Action, Scope, ScopeKind};
 
+use crate::settings::Claims;
 use crate::store::WriterTag;
+use claims::ClaimPolicy;
 
 /// On whose behalf records are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Author {
     /// The operator, replication or the node itself: no quota.
     Operator,
-    /// Anybody, where the operator opened HTTP writes to everybody: no quota either, for lack of an identity.
+    /// Anybody: unsigned claims, and HTTP writes where the operator opened them to everybody. No quota of a writer, for lack
+    /// of an identity.
     Open,
     /// The subject of a credential; its quota is shared by all its credentials.
     Subject {
@@ -49,18 +53,24 @@ impl Author {
     }
 }
 
-/// The access state that changes while the node runs.
+/// The access state of a running node.
 #[derive(Debug)]
 pub struct Access {
     keyring: ArcSwap<Keyring>,
+    claims: ClaimPolicy,
 }
 
 impl Access {
-    /// Starts with `keyring`.
-    pub fn new(keyring: Keyring) -> Self {
+    /// Starts without any credential.
+    pub fn new(claims: Claims) -> Self {
         Self {
-            keyring: ArcSwap::from_pointee(keyring),
+            keyring: ArcSwap::from_pointee(Keyring::default()),
+            claims: ClaimPolicy::new(claims),
         }
+    }
+
+    pub(crate) fn claims(&self) -> &ClaimPolicy {
+        &self.claims
     }
 
     /// The keyring as of now; the next packet may see another.

@@ -2,35 +2,39 @@
 
 use super::Author;
 use crate::context::Refusal;
+use crate::limits::{NAME_CONTENT, VALUE_OCTETS, VALUE_OVERHEAD};
 use crate::settings::Caps;
-use crate::store::{Draft, WriterTag};
+use crate::store::Draft;
 use crate::zone::Owner;
 
 impl Caps {
+    /// Checks what can be said of one add by itself.
+    pub(crate) fn check_value(&self, value: &str, ttl: u64) -> Result<(), Refusal> {
+        // A value must fit the RDATA of one record whatever the operator allows.
+        let limit = self
+            .max_value_bytes
+            .map_or(VALUE_OCTETS, |limit| limit.min(VALUE_OCTETS));
+        if value.len() as u64 > limit {
+            return Err(Refusal::ValueTooLong { limit });
+        }
+        match self.max_ttl.filter(|limit| ttl > *limit) {
+            Some(limit) => Err(Refusal::Ttl { limit }),
+            None => Ok(()),
+        }
+    }
+
     /// Checks one add against the state that `draft` has reached. Only values that would be new are counted.
-    pub(crate) fn check(
+    pub(crate) fn check_room(
         &self,
         draft: &mut Draft<'_>,
         author: &Author,
         owner: &Owner,
         value: &str,
-        ttl: u64,
     ) -> Result<(), Refusal> {
-        if let Some(limit) = self
-            .max_value_bytes
-            .filter(|limit| value.len() as u64 > *limit)
-        {
-            return Err(Refusal::ValueTooLong { limit });
-        }
-        if let Some(limit) = self.max_ttl.filter(|limit| ttl > *limit) {
-            return Err(Refusal::Ttl { limit });
-        }
-        if self.max_values_per_name.is_none() && self.max_values_per_writer_per_mailbox.is_none() {
-            return Ok(());
-        }
-        let (mut values, mut known) = (0, false);
+        let (mut values, mut octets, mut known) = (0, value.len() as u64, false);
         for live in draft.values(owner) {
             values += 1;
+            octets += live.text.len() as u64 + VALUE_OVERHEAD;
             known |= &*live.text == value;
         }
         if known {
@@ -39,6 +43,7 @@ impl Caps {
         if self
             .max_values_per_name
             .is_some_and(|limit| values >= limit)
+            || octets > NAME_CONTENT
         {
             return Err(Refusal::NameFull {
                 owner: owner.clone(),
@@ -46,17 +51,20 @@ impl Caps {
             });
         }
         match self.max_values_per_writer_per_mailbox {
-            Some(limit) => check_mailbox(draft, author, owner, limit),
+            Some(limit) => check_mailbox(draft, author, owner, limit, self.max_values_per_name),
             None => Ok(()),
         }
     }
 }
 
+/// The share of one writer in somebody else's mailbox (D13): a number over its ten slot names, and half of what one name
+/// may hold, so that one writer alone can never fill it.
 fn check_mailbox(
     draft: &mut Draft<'_>,
     author: &Author,
     owner: &Owner,
     limit: u64,
+    per_name: Option<u64>,
 ) -> Result<(), Refusal> {
     let Author::Subject { mailboxes, .. } = author else {
         return Ok(());
@@ -67,22 +75,24 @@ fn check_mailbox(
     if mailboxes.contains(&mailbox) {
         return Ok(());
     }
-    let tag: WriterTag = author.tag();
-    let mut held = 0;
-    for slot in 0..10 {
-        let Ok(slot) = Owner::parse(&format!("slot-{slot}.{base}")) else {
-            continue;
-        };
-        held += draft
-            .values(&slot)
+    let tag = author.tag();
+    let mut held_at = |slot: &Owner| {
+        draft
+            .values(slot)
             .filter(|value| value.writer == tag.0)
-            .count() as u64;
+            .count() as u64
+    };
+    if let Some(limit) = per_name
+        .map(|values| values.div_ceil(2))
+        .filter(|limit| held_at(owner) >= *limit)
+    {
+        return Err(Refusal::MailboxQuota { mailbox, limit });
     }
-    if held >= limit {
-        Err(Refusal::MailboxQuota { mailbox, limit })
-    } else {
-        Ok(())
+    let slots = (0..10).filter_map(|slot| Owner::parse(&format!("slot-{slot}.{base}")).ok());
+    if slots.map(|slot| held_at(&slot)).sum::<u64>() >= limit {
+        return Err(Refusal::MailboxQuota { mailbox, limit });
     }
+    Ok(())
 }
 
 /// For `slot-<0-9>.mb-<hash>.<rest>`: the hash and `mb-<hash>.<rest>`.

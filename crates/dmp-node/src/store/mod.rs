@@ -239,7 +239,10 @@ impl Store {
         if let Some(thread) = thread {
             // A full queue drains; an ended thread is what is wanted.
             let _ = self.queue.send(Message::Stop);
-            let _ = thread.join();
+            // The last handle may be dropped by a finished request, that is on the writer thread itself.
+            if thread.thread().id() != std::thread::current().id() {
+                let _ = thread.join();
+            }
         }
     }
 }

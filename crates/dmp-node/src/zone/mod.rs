@@ -7,6 +7,7 @@ mod arena;
 mod entry;
 mod expiry;
 mod foreign;
+mod identities;
 mod owner;
 mod reader;
 mod table;
@@ -18,6 +19,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use dmp_core::id::MailboxHash;
 
 pub use owner::{Labels, Owner, OwnerError};
 pub use reader::{Located, Reader};
@@ -48,6 +50,7 @@ pub struct ZoneIndex {
     table: ArcSwap<Table>,
     writer: Mutex<IndexWriter>,
     foreign: foreign::ForeignBases,
+    identities: identities::IdentityHints,
     apex: Option<Owner>,
     live: AtomicU64,
     serial: AtomicU32,
@@ -62,6 +65,7 @@ impl ZoneIndex {
             table: ArcSwap::from_pointee(Table::for_names(0)),
             writer: Mutex::new(IndexWriter::new()),
             foreign: foreign::ForeignBases::default(),
+            identities: identities::IdentityHints::default(),
             apex,
             live: AtomicU64::new(0),
             serial: AtomicU32::new(0),
@@ -129,6 +133,11 @@ impl ZoneIndex {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .reap(self, now)
+    }
+
+    /// Names that may hold an identity record for `mailbox`; the records there are still to be verified.
+    pub(crate) fn identity_owners(&self, mailbox: &MailboxHash) -> Vec<Owner> {
+        self.identities.owners(mailbox)
     }
 
     pub(crate) fn hash(&self, name: &[u8]) -> u64 {

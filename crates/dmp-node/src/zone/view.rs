@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use dmp_dns::Name;
 use dmp_dns::answer::{Apex, Authority, NameServer, ZoneView};
 use dmp_dns::txt::PackedRrset;
+use dmp_dns::{Name, Rtype};
 
 use super::{Located, Owner, Reader};
 use crate::settings::Settings;
@@ -66,6 +66,29 @@ impl Served {
         Self {
             apex,
             ttl: settings.served_ttl.max(1),
+        }
+    }
+}
+
+impl Served {
+    /// Whether the configuration puts a record of type `rtype` at the lower-case wire name (any type: [`Rtype::ANY`]).
+    pub(crate) fn has(&self, owner: &[u8], rtype: Rtype) -> bool {
+        let Some(apex) = &self.apex else { return false };
+        let at_apex = apex.name.as_wire() == owner;
+        let servers = apex
+            .name_servers
+            .iter()
+            .filter(|server| server.name.as_wire() == owner);
+        let mut addresses = servers
+            .flat_map(|server| &server.addresses)
+            .chain(at_apex.then_some(&apex.addresses).into_iter().flatten());
+        match rtype {
+            Rtype::SOA => at_apex,
+            Rtype::NS => at_apex && !apex.name_servers.is_empty(),
+            Rtype::A => addresses.any(IpAddr::is_ipv4),
+            Rtype::AAAA => addresses.any(IpAddr::is_ipv6),
+            Rtype::ANY => at_apex || addresses.next().is_some(),
+            _ => false,
         }
     }
 }

@@ -61,6 +61,7 @@ impl IndexWriter {
         zone.live.fetch_add(values.len() as u64, Ordering::Relaxed);
         zone.live.fetch_sub(before as u64, Ordering::Relaxed);
         self.count_below(zone, owner, before > 0, values);
+        zone.identities.note(owner, values);
         self.drop_stale_checks(zone, now);
     }
 
