@@ -1,1 +1,173 @@
-//! The DNS listeners: UDP threads with their own sockets, and TCP.
+//! The DNS listeners: UDP threads with a socket each, and TCP on the runtime. Bind first, serve later.
+//!
+//! It holds sockets and nothing of the zone: requests go through [`pipeline`].
+
+mod connections;
+mod pipeline;
+#[allow(unsafe_code)] // the one audited module; see there
+mod socket;
+mod tcp;
+mod udp;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::watch;
+
+use crate::context::Context;
+use socket::Sharing;
+
+/// How long a UDP thread waits for a datagram before it looks whether it is to stop.
+const UDP_WAIT: Duration = Duration::from_millis(200);
+/// Tries to find a port that is free for both UDP and TCP when the kernel chooses.
+const PORT_TRIES: usize = 16;
+
+/// Why the listeners cannot be bound.
+#[derive(Debug, Error)]
+#[error("cannot listen on {address}/{transport}: {error}")]
+pub struct BindError {
+    address: SocketAddr,
+    transport: &'static str,
+    error: io::Error,
+}
+
+/// Bound sockets that do not answer yet.
+#[derive(Debug)]
+pub struct Listeners {
+    udp: Vec<Arc<UdpSocket>>,
+    tcp: TcpListener,
+    address: SocketAddr,
+}
+
+/// Listeners that answer, until they are stopped.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    udp_stop: Arc<AtomicBool>,
+    udp_threads: Vec<JoinHandle<()>>,
+    tcp_stop: watch::Sender<bool>,
+    tcp: tokio::task::JoinHandle<()>,
+}
+
+impl Listeners {
+    /// Binds UDP and TCP on the address of the settings. With port 0 the kernel chooses for UDP and TCP takes the same
+    /// number (node.md 2.1).
+    ///
+    /// # Errors
+    /// Either cannot be bound. That covers a port on which any other process listens, even one that offers to share it.
+    pub fn bind(context: &Context) -> Result<Self, BindError> {
+        let settings = context.settings();
+        let wanted = settings.dns;
+        let mut tries = if wanted.port() == 0 { PORT_TRIES } else { 1 };
+        loop {
+            tries -= 1;
+            let fail = |transport, error| BindError {
+                address: wanted,
+                transport,
+                error,
+            };
+            let udp = bind_udp(wanted, settings.udp_threads.max(1))
+                .map_err(|error| fail("udp", error))?;
+            let address = udp[0].local_addr().map_err(|error| fail("udp", error))?;
+            match bind_tcp(address) {
+                Ok(tcp) => return Ok(Self { udp, tcp, address }),
+                Err(_) if tries > 0 => {}
+                Err(error) => return Err(fail("tcp", error)),
+            }
+        }
+    }
+
+    /// The address of both.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Begins to answer. Called inside a tokio runtime, which serves TCP; UDP has threads of its own.
+    ///
+    /// # Errors
+    /// The system gives no thread, or refuses to hand the TCP socket to the runtime.
+    pub fn serve(self, context: &Arc<Context>) -> io::Result<Running> {
+        let (tcp_stop, stop) = watch::channel(false);
+        self.tcp.set_nonblocking(true)?;
+        let listener = tokio::net::TcpListener::from_std(self.tcp)?;
+        let udp_stop = Arc::new(AtomicBool::new(false));
+        let mut udp_threads = Vec::new();
+        for (index, socket) in self.udp.into_iter().enumerate() {
+            let (context, stop) = (Arc::clone(context), Arc::clone(&udp_stop));
+            let thread = std::thread::Builder::new().name(format!("dmp-udp-{index}"));
+            udp_threads.push(thread.spawn(move || udp::serve(&context, &socket, &stop))?);
+        }
+        let tcp = tokio::spawn(tcp::serve(Arc::clone(context), listener, stop));
+        tracing::info!("DMP DNS server listening on {}/udp+tcp", self.address);
+        Ok(Running {
+            address: self.address,
+            udp_stop,
+            udp_threads,
+            tcp_stop,
+            tcp,
+        })
+    }
+}
+
+impl Running {
+    /// The address of both listeners.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts nothing new, finishes what is in work and returns when that is done.
+    pub async fn stop(self) {
+        self.udp_stop.store(true, Ordering::Relaxed);
+        let _ = self.tcp_stop.send(true);
+        let threads = self.udp_threads;
+        let _ = tokio::task::spawn_blocking(move || {
+            threads.into_iter().for_each(|thread| drop(thread.join()))
+        })
+        .await;
+        let _ = self.tcp.await;
+    }
+}
+
+/// One socket a thread. They share the port among themselves and with nobody else: the first is bound exclusively, and
+/// when all are bound one of them stops sharing, which makes every later bind fail while the kernel goes on spreading
+/// datagrams over all of them.
+fn bind_udp(wanted: SocketAddr, threads: usize) -> io::Result<Vec<Arc<UdpSocket>>> {
+    let first = socket::bind(wanted, Sharing::Exclusive, UDP_WAIT)?;
+    let address = first.local_addr()?;
+    let mut sockets = vec![Arc::new(first)];
+    if threads > 1 {
+        socket::share(&sockets[0], Sharing::Shared)?;
+        for _ in 1..threads {
+            sockets.push(Arc::new(socket::bind(address, Sharing::Shared, UDP_WAIT)?));
+        }
+        // The kernel asks the first socket in its list whether the port is shared before it spreads a datagram. It lists
+        // IPv4 sockets last bound first, IPv6 sockets first bound first: the one at the other end may say no.
+        let closing = if address.is_ipv4() {
+            sockets.first()
+        } else {
+            sockets.last()
+        };
+        closing.map_or(Ok(()), |socket| socket::share(socket, Sharing::Exclusive))?;
+    }
+    Ok(sockets)
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(address),
+        socket2::Type::STREAM,
+        None,
+    )?;
+    if let SocketAddr::V6(address) = address {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_reuse_address(true)?; // a restart need not wait for old connections to be forgotten
+    socket.bind(&address.into())?;
+    socket.listen(1024)?;
+    Ok(socket.into())
+}

@@ -1,9 +1,10 @@
 //! The hash table of the index: one atomic word a slot, open addressing, one writer, readers that never wait.
 //!
-//! A slot word holds the block address (31 bits), a version (9 bits) and a tag of the hash (24 bits). The writer builds a
+//! A slot word holds the block address (31 bits), a version (17 bits) and a tag of the hash (16 bits). The writer builds a
 //! new block aside and publishes it with one store. A reader reads the slot, reads the block, and reads the slot again: if
 //! the word is the same, the block was the entry's during the whole reading, for its address is given up before the
-//! block is reused (fences below), and the version tells a block that came back to the same slot.
+//! block is reused (fences below), and the version, which counts all that the writer ever published, tells a block that
+//! came back to the same slot.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
@@ -13,8 +14,8 @@ use super::arena::BlockAt;
 const EMPTY: u64 = 0;
 /// Used once; a search goes on behind it.
 const DELETED: u64 = 1;
-const TAG_BITS: u32 = 24;
-const VERSION_BITS: u32 = 9;
+const TAG_BITS: u32 = 16;
+const VERSION_BITS: u32 = 17;
 
 /// Slots at least.
 const SMALLEST: usize = 1_024;
@@ -110,7 +111,7 @@ impl Table {
     }
 
     /// Puts a new entry into the first slot free for `hash`; whether that slot was never used before (writer only).
-    pub(super) fn insert(&self, hash: u64, block: BlockAt) -> bool {
+    pub(super) fn insert(&self, hash: u64, block: BlockAt, version: u64) -> bool {
         let size = self.slots.len();
         let first = self.first(hash);
         for step in 0..size {
@@ -119,7 +120,7 @@ impl Table {
             };
             let word = slot.load(Ordering::Relaxed);
             if word <= DELETED {
-                slot.store(word_of(block, 0, tag(hash)), Ordering::Release);
+                slot.store(word_of(block, version, tag(hash)), Ordering::Release);
                 return word == EMPTY;
             }
         }
@@ -127,8 +128,7 @@ impl Table {
     }
 
     /// Puts `block` in the place of what `slot` holds (writer only).
-    pub(super) fn replace(&self, slot: Slot, block: BlockAt) {
-        let version = (slot.word >> TAG_BITS) + 1;
+    pub(super) fn replace(&self, slot: Slot, block: BlockAt, version: u64) {
         self.store(slot, word_of(block, version, slot.word & tag_mask()));
     }
 

@@ -21,6 +21,8 @@ pub(super) struct IndexWriter {
     /// Slots used since the table was made, deleted ones included.
     used: usize,
     names: usize,
+    /// Blocks published so far.
+    version: u64,
     expiry: ExpiryQueue,
     words: Vec<u64>,
 }
@@ -34,6 +36,7 @@ impl IndexWriter {
             allocator: Allocator::new(),
             used: 0,
             names: 0,
+            version: 0,
             expiry: ExpiryQueue::default(),
             words: Vec::new(),
         }
@@ -95,10 +98,11 @@ impl IndexWriter {
         } else {
             self.build(zone, name, values, header)
         };
+        self.version += 1;
         let table = zone.table.load();
         match (found, block) {
             (Some((slot, old)), Some(block)) => {
-                table.replace(slot, block);
+                table.replace(slot, block, self.version);
                 self.allocator.free(slot.block(), old.words());
             }
             (Some((slot, old)), None) => {
@@ -110,7 +114,7 @@ impl IndexWriter {
                 let table = self
                     .grown(zone, &table)
                     .unwrap_or_else(|| Arc::clone(&table));
-                self.used += usize::from(table.insert(hash, block));
+                self.used += usize::from(table.insert(hash, block, self.version));
                 self.names += 1;
             }
             (None, None) => {}
@@ -151,7 +155,7 @@ impl IndexWriter {
         for slot in old.live() {
             let name = zone.arena.block(slot.block()).and_then(entry::read_name);
             if let Some((name, octets)) = name {
-                table.insert(zone.hash(&name[..octets]), slot.block());
+                table.insert(zone.hash(&name[..octets]), slot.block(), self.version);
             }
         }
         zone.table.store(Arc::clone(&table));

@@ -1,0 +1,198 @@
+//! UDP: a batch of datagrams in, their answers out, in three passes so that memory accesses of different requests overlap.
+//!
+//! Plain queries are answered here without allocating; everything else goes to [`super::pipeline`].
+
+use std::hint::black_box;
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use dmp_dns::Opcode;
+use dmp_dns::answer::{Exchange, Transport, answer_located};
+use dmp_dns::query::{NameBuffer, Query};
+
+use super::pipeline::{self, Buffers};
+use super::socket::{Answers, Batch, Datagram, Requests};
+use crate::context::Context;
+use crate::limits::{BATCH, NAME_OCTETS};
+use crate::zone::{AnswerView, Reader};
+
+/// Pause after an error of the socket, so that an error that stays does not take a core.
+const ERROR_PAUSE: Duration = Duration::from_millis(50);
+/// A round of at most this many requests keeps its notes in a short array.
+const FEW: usize = 4;
+
+/// Serves `socket` until `stop` is set.
+pub(super) fn serve(context: &Arc<Context>, socket: &Arc<UdpSocket>, stop: &AtomicBool) {
+    let mut batch = Batch::new();
+    let mut thread = Thread {
+        context,
+        socket,
+        reader: context.zone().reader(),
+        names: vec![[0; NAME_OCTETS]; BATCH].into_boxed_slice(),
+        buffers: Buffers::default(),
+    };
+    while !stop.load(Ordering::Relaxed) {
+        match batch.receive(socket) {
+            Ok(0) => continue,
+            Ok(count) => {
+                let (requests, answers) = batch.split();
+                if count <= FEW {
+                    thread.answer::<FEW>(count, requests, answers);
+                } else {
+                    thread.answer::<BATCH>(count, requests, answers);
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "receiving datagrams failed");
+                std::thread::sleep(ERROR_PAUSE);
+                continue;
+            }
+        }
+        let lost = batch.send(socket);
+        if lost > 0 {
+            tracing::debug!(lost, "answers the system did not send");
+        }
+    }
+}
+
+/// What one thread keeps from round to round.
+struct Thread<'a> {
+    context: &'a Arc<Context>,
+    socket: &'a Arc<UdpSocket>,
+    reader: Reader<'a>,
+    /// Lower-case names of the round's requests.
+    names: Box<[NameBuffer]>,
+    buffers: Buffers,
+}
+
+/// What the first pass finds out about a plain query.
+#[derive(Clone, Copy)]
+struct Plain<'r> {
+    query: Query<'r>,
+    name_octets: usize,
+    hash: u64,
+    slot: u64,
+}
+
+impl Thread<'_> {
+    /// Answers the `count` requests of a round, at most `N`.
+    fn answer<const N: usize>(
+        &mut self,
+        count: usize,
+        requests: Requests<'_>,
+        mut answers: Answers<'_>,
+    ) {
+        self.reader.refresh();
+        let now = self.context.clock().seconds();
+        let mut plain: [Option<Plain<'_>>; N] = [None; N];
+
+        // Read all requests and set their slots on the way from memory.
+        for (index, (plain, name)) in plain
+            .iter_mut()
+            .zip(self.names.iter_mut())
+            .enumerate()
+            .take(count)
+        {
+            let Datagram::Whole(message) = requests.datagram(index) else {
+                continue;
+            };
+            let Ok(query) = Query::parse(message) else {
+                continue;
+            };
+            if query.opcode() != Opcode::QUERY || query.is_signed() {
+                continue;
+            }
+            let name = query.lower_name(name);
+            let hash = self.reader.hash(name);
+            *plain = Some(Plain {
+                query,
+                name_octets: name.len(),
+                hash,
+                slot: self.reader.fetch_slot(hash),
+            });
+        }
+        // Set the entries that the slots lead to on the way.
+        for plain in plain.iter().take(count).flatten() {
+            black_box(self.reader.fetch_entry(plain.slot));
+        }
+        // Answer; what is needed is in the cache by now.
+        for (index, (plain, name)) in plain.iter().zip(self.names.iter()).enumerate().take(count) {
+            let Some(Plain {
+                query,
+                name_octets,
+                hash,
+                ..
+            }) = plain
+            else {
+                answer_other(
+                    self.context,
+                    self.socket,
+                    &self.reader,
+                    &mut self.buffers,
+                    requests,
+                    index,
+                );
+                continue;
+            };
+            let owner = &name[..*name_octets];
+            let located = self.reader.locate(owner, *hash, &mut self.buffers.records);
+            let view = AnswerView::new(
+                &self.reader,
+                self.context.served(),
+                owner,
+                located,
+                &self.buffers.records,
+            );
+            let exchange = Exchange {
+                transport: Transport::UDP,
+                now,
+                reserve: 0,
+            };
+            let answered = answer_located(
+                &view,
+                query,
+                owner,
+                view.located(),
+                exchange,
+                answers.buffer(),
+            );
+            if answered.len > 0 {
+                answers.queue(index, answered.len);
+            }
+        }
+    }
+}
+
+/// UPDATE, signed requests, requests longer than usual, and what cannot be read: each is answered by itself.
+fn answer_other(
+    context: &Arc<Context>,
+    socket: &Arc<UdpSocket>,
+    reader: &Reader<'_>,
+    buffers: &mut Buffers,
+    requests: Requests<'_>,
+    index: usize,
+) {
+    let (origin, socket) = (requests.origin(index), Arc::clone(socket));
+    let reply = Box::new(move |answer: Vec<u8>| {
+        if let Err(error) = origin.send(&socket, &answer) {
+            tracing::debug!(%error, "an answer was not sent");
+        }
+    });
+    match requests.datagram(index) {
+        Datagram::Whole(message) => {
+            pipeline::handle(context, reader, message, Transport::UDP, buffers, reply)
+        }
+        Datagram::Parts(head, tail) => {
+            pipeline::handle(
+                context,
+                reader,
+                &[head, tail].concat(),
+                Transport::UDP,
+                buffers,
+                reply,
+            );
+        }
+    }
+}
