@@ -21,7 +21,7 @@ pub enum Fault {
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum WriteError {
     /// The node's policy says no: owner outside the credential's scope, or a cap on value, TTL or count.
-    #[error("refused by the node{}", reason_suffix(.reason))]
+    #[error("the node refused: {}", cause(.reason))]
     Refused {
         /// The node's own words, empty if it gave none.
         reason: String,
@@ -156,11 +156,11 @@ impl StoreError {
     }
 }
 
-/// `: reason`, or nothing.
-fn reason_suffix(reason: &str) -> String {
+/// The node's reason, else what a refusal without one usually means (client.md 4.4).
+fn cause(reason: &str) -> &str {
     if reason.is_empty() {
-        String::new()
+        "the name is outside the credential's scope, or a limit on values, their size or their lifetime is reached"
     } else {
-        format!(": {reason}")
+        reason
     }
 }

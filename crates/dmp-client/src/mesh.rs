@@ -11,22 +11,12 @@ use std::time::Duration;
 use dmp_core::id::UnixTime;
 use dmp_core::name::Zone;
 use dmp_core::owner::OwnerName;
+pub use dmp_net::Lookup;
 
 use crate::error::WriteError;
 
 /// A boxed future, because the traits below are used as trait objects.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// The answer to a look-up.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Lookup {
-    /// The values.
-    Found(Vec<String>),
-    /// The name holds none.
-    Absent,
-    /// Nobody could be asked, and why.
-    Unreachable(String),
-}
 
 /// Looks up TXT values. "Absent" and "could not ask" are different answers (client.md 4.1, 11).
 pub trait Reader: Send + Sync {

@@ -5,11 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use dmp_client::error::StoreError;
 use dmp_client::limits::PREKEY_GRACE;
 use dmp_client::store::{
-    Authorship, InboxMessage, MessageNumber, NewContact, NewIntro, NewPrekey, Pin, PrekeyUse,
-    Received, STORE_FILE, Store,
+    Authorship, ContactChange, HeldPrekey, InboxMessage, MessageNumber, NewContact, NewIntro,
+    NewPrekey, Reason, Received, STORE_FILE, Store,
 };
 use dmp_core::id::{MsgId, PrekeyId, UnixTime};
-use dmp_core::keys::{AgreementPublicKey, AgreementSecret, Identity, SigningPublicKey};
+use dmp_core::keys::{AgreementSecret, Identity, SigningPublicKey};
 use dmp_core::name::Zone;
 
 const NOW: UnixTime = UnixTime::new(1_800_000_000);
@@ -34,9 +34,16 @@ fn message(id: u8, body: &str) -> InboxMessage {
         received: NOW,
         contact: Some("alice".into()),
         address: None,
+        prekey: None,
         authorship: Authorship::Proven,
         succession: None,
     }
+}
+
+fn sealed_to(prekey: PrekeyId, id: u8) -> Received {
+    let mut message = message(id, "text");
+    message.prekey = Some(prekey);
+    Received::Inbox(message)
 }
 
 fn intro(id: u8, signer: u8) -> NewIntro {
@@ -48,7 +55,11 @@ fn intro(id: u8, signer: u8) -> NewIntro {
         zone: Zone::parse("alice.example").unwrap(),
         address: None,
         sender_id: Some(identity(3).user_id()),
-        reason: "stranger".into(),
+        claimed: None,
+        reason: Reason {
+            code: "not-pinned".into(),
+            text: "sender not pinned".into(),
+        },
         prekey: PrekeyId::new(9),
         expires: NOW.saturating_add(300),
     }
@@ -101,11 +112,7 @@ fn nothing_personal_lies_readable_in_the_files() {
     store.insert_contact(&card, NOW).unwrap();
     store.insert_prekeys(&[prekey(5, NOW)], NOW).unwrap();
     store
-        .commit_received(
-            vec![Received::Inbox(message(1, "readable-text"))],
-            None,
-            NOW,
-        )
+        .commit_received(vec![Received::Inbox(message(1, "readable-text"))], &[], NOW)
         .unwrap();
     for entry in std::fs::read_dir(home.path()).unwrap() {
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();
@@ -165,7 +172,7 @@ fn a_delivered_message_stays_delivered_after_reopening() {
     let home = tempfile::tempdir().unwrap();
     let store = Store::open(home.path(), &identity(1), NOW).unwrap();
     let first = store
-        .commit_received(vec![Received::Inbox(message(1, "once"))], None, NOW)
+        .commit_received(vec![Received::Inbox(message(1, "once"))], &[], NOW)
         .unwrap();
     assert_eq!(first.inbox.len(), 1);
     drop(store);
@@ -179,7 +186,7 @@ fn a_delivered_message_stays_delivered_after_reopening() {
             .unwrap()
     );
     let again = store
-        .commit_received(vec![Received::Inbox(message(1, "once"))], None, NOW)
+        .commit_received(vec![Received::Inbox(message(1, "once"))], &[], NOW)
         .unwrap();
     assert!(again.inbox.is_empty());
     assert_eq!(store.messages().unwrap().len(), 1);
@@ -189,7 +196,7 @@ fn a_delivered_message_stays_delivered_after_reopening() {
 fn a_message_is_handed_over_until_it_was_shown() {
     let store = in_memory();
     let stored = store
-        .commit_received(vec![Received::Inbox(message(1, "text"))], None, NOW)
+        .commit_received(vec![Received::Inbox(message(1, "text"))], &[], NOW)
         .unwrap();
     let unshown = store.unshown_messages().unwrap();
     assert_eq!(unshown, stored.inbox);
@@ -210,7 +217,7 @@ fn messages_come_in_the_order_of_writing_signing_and_id() {
     store
         .commit_received(
             vec![at(9, 5, 5), at(1, 5, 6), at(2, 5, 5), at(3, 4, 9)],
-            None,
+            &[],
             NOW,
         )
         .unwrap();
@@ -227,10 +234,6 @@ fn messages_come_in_the_order_of_writing_signing_and_id() {
 fn a_prekey_is_consumed_with_the_inbox_and_never_with_the_quarantine() {
     let store = in_memory();
     let id = PrekeyId::new(9).unwrap();
-    let used = Some(PrekeyUse {
-        id,
-        held_until: None,
-    });
     store
         .insert_prekeys(&[prekey(9, NOW.saturating_add(1000))], NOW)
         .unwrap();
@@ -239,14 +242,14 @@ fn a_prekey_is_consumed_with_the_inbox_and_never_with_the_quarantine() {
         .unwrap();
 
     let quarantined = store
-        .commit_received(vec![Received::Quarantine(intro(1, 7))], used, NOW)
+        .commit_received(vec![Received::Quarantine(intro(1, 7))], &[], NOW)
         .unwrap();
     assert_eq!(quarantined.quarantined.len(), 1);
     assert!(store.prekey_secret(id, NOW).unwrap().is_some());
     assert!(store.withdrawals().unwrap().is_empty());
 
     store
-        .commit_received(vec![Received::Inbox(message(2, "text"))], used, NOW)
+        .commit_received(vec![sealed_to(id, 2)], &[], NOW)
         .unwrap();
     assert!(store.prekey_secret(id, NOW).unwrap().is_none());
     let withdrawals = store.withdrawals().unwrap();
@@ -257,6 +260,20 @@ fn a_prekey_is_consumed_with_the_inbox_and_never_with_the_quarantine() {
 }
 
 #[test]
+fn a_message_moves_from_the_quarantine_to_the_inbox_when_that_is_decided_later() {
+    let store = in_memory();
+    let quarantine = || Received::Quarantine(intro(1, 7));
+    store.commit_received(vec![quarantine()], &[], NOW).unwrap();
+    let moved = store
+        .commit_received(vec![Received::Inbox(message(1, "hello"))], &[], NOW)
+        .unwrap();
+    assert_eq!(moved.inbox.len(), 1);
+    assert!(store.intros().unwrap().is_empty());
+    let again = store.commit_received(vec![quarantine()], &[], NOW).unwrap();
+    assert!(again.quarantined.is_empty());
+}
+
+#[test]
 fn accepting_a_quarantined_message_consumes_its_prekey() {
     let store = in_memory();
     let id = PrekeyId::new(9).unwrap();
@@ -264,13 +281,13 @@ fn accepting_a_quarantined_message_consumes_its_prekey() {
         .insert_prekeys(&[prekey(9, NOW.saturating_add(1000))], NOW)
         .unwrap();
     store
-        .commit_received(vec![Received::Quarantine(intro(1, 7))], None, NOW)
+        .commit_received(vec![Received::Quarantine(intro(1, 7))], &[], NOW)
         .unwrap();
     let row = store.intros().unwrap().remove(0);
     let mut card = NewContact::new("intro");
     card.signing = Some(row.signer);
     let accepted = store
-        .accept_intro(row.id, Some(Pin::New(&card)), NOW)
+        .accept_intro(row.id, Some(ContactChange::New(&card)), NOW)
         .unwrap()
         .unwrap();
     assert_eq!(
@@ -290,12 +307,12 @@ fn a_held_prekey_lives_until_the_message_that_waits_for_it_expires() {
     store
         .insert_prekeys(&[prekey(9, NOW.saturating_add(1000))], NOW)
         .unwrap();
-    let used = Some(PrekeyUse {
+    let held = HeldPrekey {
         id,
-        held_until: Some(NOW.saturating_add(100)),
-    });
+        until: NOW.saturating_add(100),
+    };
     store
-        .commit_received(vec![Received::Inbox(message(1, "text"))], used, NOW)
+        .commit_received(vec![sealed_to(id, 1)], &[held], NOW)
         .unwrap();
     assert!(store.prekey_secret(id, NOW).unwrap().is_some());
     assert_eq!(store.live_prekeys(NOW).unwrap(), 0);
@@ -346,7 +363,7 @@ fn blocking_keeps_the_first_note_and_silences_the_key() {
                 Received::Quarantine(intro(1, 7)),
                 Received::Quarantine(intro(2, 7)),
             ],
-            None,
+            &[],
             NOW,
         )
         .unwrap();
@@ -364,62 +381,11 @@ fn blocking_keeps_the_first_note_and_silences_the_key() {
         "blocking removes one row only"
     );
     let silent = store
-        .commit_received(vec![Received::Quarantine(intro(3, 7))], None, NOW)
+        .commit_received(vec![Received::Quarantine(intro(3, 7))], &[], NOW)
         .unwrap();
     assert!(silent.quarantined.is_empty());
     assert!(store.unblock(&rows[0].signer).unwrap());
     assert!(!store.is_blocked(&rows[0].signer).unwrap());
-}
-
-#[test]
-fn one_agreement_key_belongs_to_one_signing_key() {
-    let store = in_memory();
-    let (agreement, signing) = (
-        AgreementPublicKey::from_bytes([5; 32]),
-        SigningPublicKey::from_bytes([6; 32]),
-    );
-    let mut card = NewContact::new("alice");
-    card.agreement = Some(agreement);
-    card.signing = Some(signing);
-    let alice = store.insert_contact(&card, NOW).unwrap().unwrap();
-    let other = SigningPublicKey::from_bytes([8; 32]);
-    let conflict = store
-        .key_conflict(&agreement, Some(&other), None)
-        .unwrap()
-        .unwrap();
-    assert_eq!(conflict.holder.to_string(), "contact `alice`");
-    assert!(
-        store
-            .key_conflict(&agreement, Some(&signing), None)
-            .unwrap()
-            .is_none()
-    );
-    assert!(
-        store
-            .key_conflict(&agreement, Some(&other), Some(alice.id))
-            .unwrap()
-            .is_none()
-    );
-
-    store
-        .commit_received(vec![Received::Quarantine(intro(1, 7))], None, NOW)
-        .unwrap();
-    let quarantined = identity(3).agreement_public();
-    let conflict = store
-        .key_conflict(&quarantined, Some(&other), None)
-        .unwrap()
-        .unwrap();
-    assert_eq!(conflict.holder.to_string(), "intro #1");
-    assert!(
-        store
-            .key_conflict(
-                &quarantined,
-                Some(&SigningPublicKey::from_bytes([7; 32])),
-                None
-            )
-            .unwrap()
-            .is_none()
-    );
 }
 
 #[test]

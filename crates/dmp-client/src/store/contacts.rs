@@ -5,10 +5,12 @@ use std::fmt;
 use dmp_core::id::{PrekeyId, UnixTime};
 use dmp_core::keys::{AgreementPublicKey, SigningPublicKey};
 use dmp_core::name::Zone;
+use dmp_core::seal::Wire;
+use dmp_core::trust;
 use rusqlite::{OptionalExtension, Row};
 use serde::{Deserialize, Serialize};
 
-use super::{IntroId, Store, stamp, time};
+use super::{Store, stamp, time};
 use crate::error::StoreError;
 
 const TABLE: &str = "contacts";
@@ -47,16 +49,6 @@ pub struct NewContact {
     pub wire: Wire,
     /// Whether the user compared the keys.
     pub verification: Verification,
-}
-
-/// Which manifests are exchanged with a contact (D2).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Wire {
-    /// With chunk hashes.
-    #[default]
-    Current,
-    /// Without, as releases 0.5 and 0.6 understand them.
-    Legacy,
 }
 
 /// Whether the user compared a contact's keys over another channel.
@@ -116,6 +108,20 @@ impl NewContact {
             .unwrap_or_else(|| self.zone_or(own))
     }
 
+    /// The contact as the receive decision sees it.
+    #[must_use]
+    pub fn pin(&self) -> trust::Pin {
+        trust::Pin {
+            label: self.label.clone(),
+            signing: self.signing,
+            agreement: self.agreement,
+            username: self.username().map(ToOwned::to_owned),
+            zone: self.zone.clone(),
+            mailbox_zone: self.mailbox_zone.clone(),
+            wire: self.wire,
+        }
+    }
+
     /// Every zone that this contact's records may be found in, the mailbox first.
     #[must_use]
     pub fn zones<'a>(&'a self, own: &'a Zone) -> Vec<&'a Zone> {
@@ -133,33 +139,6 @@ impl std::ops::Deref for Contact {
 
     fn deref(&self) -> &NewContact {
         &self.card
-    }
-}
-
-/// Who already holds an X25519 key that was to be pinned under another signing key (D6).
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct KeyConflict {
-    /// The key.
-    pub agreement: AgreementPublicKey,
-    /// Who has it.
-    pub holder: KeyHolder,
-}
-
-/// The holder of a key.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum KeyHolder {
-    /// A contact, by label.
-    Contact(String),
-    /// A row of the quarantine.
-    Intro(IntroId),
-}
-
-impl fmt::Display for KeyHolder {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Contact(label) => write!(formatter, "contact `{label}`"),
-            Self::Intro(id) => write!(formatter, "intro #{id}"),
-        }
     }
 }
 
@@ -248,40 +227,6 @@ impl Store {
             .connection()
             .execute("DELETE FROM contacts WHERE id = ?1", [id.0])?
             == 1)
-    }
-
-    /// Who holds this X25519 key under another signing key than the one given, or under none; `except` is the contact about to
-    /// change. One X25519 key belongs to one signing key (D6).
-    ///
-    /// # Errors
-    /// Failures of the database, a damaged row.
-    pub fn key_conflict(
-        &self,
-        agreement: &AgreementPublicKey,
-        signing: Option<&SigningPublicKey>,
-        except: Option<ContactId>,
-    ) -> Result<Option<KeyConflict>, StoreError> {
-        let conflict = |holder| {
-            Some(KeyConflict {
-                agreement: *agreement,
-                holder,
-            })
-        };
-        for contact in self.contacts()? {
-            if Some(contact.id) != except
-                && contact.agreement.as_ref() == Some(agreement)
-                && contact.signing.as_ref() != signing
-            {
-                return Ok(conflict(KeyHolder::Contact(contact.card.label)));
-            }
-        }
-        let person = agreement.user_id();
-        for intro in self.intros()? {
-            if intro.sender_id == Some(person) && Some(&intro.signer) != signing {
-                return Ok(conflict(KeyHolder::Intro(intro.id)));
-            }
-        }
-        Ok(None)
     }
 
     /// The prekeys of this contact that messages were already sealed to.

@@ -1,5 +1,7 @@
 //! The inbox, and the one transaction that a received message passes through (D15, crypto.md 15.5). Judges no message.
 
+use std::collections::BTreeSet;
+
 use dmp_core::address::Address;
 use dmp_core::id::{MsgId, PrekeyId, UnixTime};
 use dmp_core::keys::SigningPublicKey;
@@ -50,6 +52,8 @@ pub struct InboxMessage {
     pub contact: Option<String>,
     /// The address that the text claims, if the identity published there has this signer's key.
     pub address: Option<Address>,
+    /// The prekey that it was sealed to; without one it has no forward secrecy.
+    pub prekey: Option<PrekeyId>,
     /// How sure it is that the signer wrote the text.
     pub authorship: Authorship,
     /// Set if the signer is known only through a chain of rotations (D22).
@@ -88,13 +92,13 @@ pub enum Received {
     Quarantine(NewIntro),
 }
 
-/// The prekey that a group of messages was sealed to.
+/// A prekey that another authentic message, not decrypted yet, still waits for (D15).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PrekeyUse {
+pub struct HeldPrekey {
     /// Its number.
     pub id: PrekeyId,
-    /// Until when its private half is kept for another authentic message that is not decrypted yet (D15).
-    pub held_until: Option<UnixTime>,
+    /// Until when its private half is kept for that message.
+    pub until: UnixTime,
 }
 
 /// What a transaction stored.
@@ -107,24 +111,30 @@ pub struct Committed {
 }
 
 impl Store {
-    /// Stores a group of messages that share a prekey, or one without: texts, replay entries and the consumption of the prekey are
-    /// one transaction. A message that another run stored in the meantime is left out.
+    /// Stores messages that are ready together: texts, replay entries and the consumption of their prekeys are one transaction
+    /// (D15). `held` names prekeys whose private half must stay although a message sealed to them is delivered now.
+    ///
+    /// A message that is in the inbox already is left out; one that waits in the quarantine moves to the inbox if that is what was
+    /// decided now, and stays where it is otherwise.
     ///
     /// # Errors
-    /// Failures of the database; nothing of the group is stored then.
+    /// Failures of the database; nothing is stored then.
     pub fn commit_received(
         &self,
         messages: Vec<Received>,
-        prekey: Option<PrekeyUse>,
+        held: &[HeldPrekey],
         now: UnixTime,
     ) -> Result<Committed, StoreError> {
+        let mut consumed = false;
         let committed = self.write(|transaction| {
             let mut committed = Committed::default();
             for message in messages {
                 match message {
                     Received::Inbox(message) => {
                         let tag = self.message_tag(&message.signer, &message.msg_id);
-                        if record_replay(transaction, &tag, message.expires)? {
+                        let released =
+                            transaction.execute("DELETE FROM intros WHERE tag = ?1", [tag])? == 1;
+                        if record_replay(transaction, &tag, message.expires)? || released {
                             committed
                                 .inbox
                                 .push(self.insert_message(transaction, message, now)?);
@@ -142,12 +152,23 @@ impl Store {
                     }
                 }
             }
-            if let (Some(prekey), false) = (prekey, committed.inbox.is_empty()) {
-                self.consume_prekey(transaction, prekey.id, prekey.held_until)?;
+            let used: BTreeSet<PrekeyId> = committed
+                .inbox
+                .iter()
+                .filter_map(|message| message.prekey)
+                .collect();
+            for prekey in used {
+                let until = held
+                    .iter()
+                    .filter(|held| held.id == prekey)
+                    .map(|held| held.until)
+                    .max();
+                self.consume_prekey(transaction, prekey, until)?;
+                consumed = true;
             }
             Ok(committed)
         })?;
-        if prekey.is_some() {
+        if consumed {
             self.scrub_log()?;
         }
         Ok(committed)
@@ -244,6 +265,7 @@ struct MessageRow {
     expires: u64,
     contact: Option<String>,
     address: String,
+    prekey: u32,
     authorship: Authorship,
     succession: Option<(String, String)>,
 }
@@ -259,6 +281,7 @@ impl From<&InboxMessage> for MessageRow {
             expires: message.expires.as_secs(),
             contact: message.contact.clone(),
             address: text(message.address.as_ref()),
+            prekey: message.prekey.map_or(0, PrekeyId::get),
             authorship: message.authorship,
             succession: message
                 .succession
@@ -290,6 +313,7 @@ impl MessageRow {
             received,
             contact: self.contact,
             address: optional(&self.address, Address::parse)?,
+            prekey: PrekeyId::new(self.prekey),
             authorship: self.authorship,
             succession,
         })

@@ -4,6 +4,7 @@ use dmp_core::address::Address;
 use dmp_core::id::{MsgId, PrekeyId, UnixTime, UserId};
 use dmp_core::keys::SigningPublicKey;
 use dmp_core::name::Zone;
+use dmp_core::trust::Holder;
 use rusqlite::{OptionalExtension, Row, Transaction};
 use serde::{Deserialize, Serialize};
 
@@ -56,12 +57,23 @@ pub struct NewIntro {
     pub address: Option<Address>,
     /// Who the encrypted header says wrote it; `None` only for rows of a home that was taken over (D6).
     pub sender_id: Option<UserId>,
-    /// The stable code of why it is here.
-    pub reason: String,
+    /// The address that the text claims, whoever it belongs to.
+    pub claimed: Option<Address>,
+    /// Why it is here.
+    pub reason: Reason,
     /// The prekey that accepting it consumes (D15).
     pub prekey: Option<PrekeyId>,
     /// Until when its manifest lives.
     pub expires: UnixTime,
+}
+
+/// Why a message is in the quarantine, as it was judged when it came (D6).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Reason {
+    /// The stable machine code.
+    pub code: String,
+    /// The reason in words.
+    pub text: String,
 }
 
 /// A row of the quarantine.
@@ -80,6 +92,18 @@ impl std::ops::Deref for Intro {
 
     fn deref(&self) -> &NewIntro {
         &self.message
+    }
+}
+
+impl NewIntro {
+    /// The row as the holder of an X25519 key, under a name for the user (D6).
+    #[must_use]
+    pub fn holder<'a>(&self, name: &'a str) -> Option<Holder<'a>> {
+        self.sender_id.map(|user_id| Holder {
+            name,
+            signing: Some(self.signer),
+            user_id,
+        })
     }
 }
 
@@ -126,6 +150,23 @@ impl Store {
         row.map(|row| self.open_intro(row)).transpose()
     }
 
+    /// Whether a message waits in the quarantine.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub fn is_quarantined(
+        &self,
+        signer: &SigningPublicKey,
+        msg_id: &MsgId,
+    ) -> Result<bool, StoreError> {
+        let tag = self.message_tag(signer, msg_id);
+        let found = self
+            .connection()
+            .query_row("SELECT 1 FROM intros WHERE tag = ?1", [tag], |_| Ok(()))
+            .optional()?;
+        Ok(found.is_some())
+    }
+
     /// Moves a row to the inbox and consumes its prekey, in one transaction, together with the contact that the user pins by it.
     /// `None` if the row is gone.
     ///
@@ -134,7 +175,7 @@ impl Store {
     pub fn accept_intro(
         &self,
         id: IntroId,
-        pin: Option<Pin<'_>>,
+        pin: Option<ContactChange<'_>>,
         now: UnixTime,
     ) -> Result<Option<InboxMessage>, StoreError> {
         let Some(intro) = self.intro(id)? else {
@@ -142,7 +183,7 @@ impl Store {
         };
         let pinned = match &pin {
             None => None,
-            Some(Pin::New(card)) | Some(Pin::Change(_, card)) => {
+            Some(ContactChange::New(card)) | Some(ContactChange::Change(_, card)) => {
                 Some((card.label.clone(), self.seal_card(card)?))
             }
         };
@@ -151,17 +192,17 @@ impl Store {
                 return Ok(None);
             }
             match (&pin, &pinned) {
-                (Some(Pin::New(_)), Some((label, sealed))) => transaction.execute(
+                (Some(ContactChange::New(_)), Some((label, sealed))) => transaction.execute(
                     "INSERT INTO contacts (tag, created, sealed) VALUES (?1, ?2, ?3)",
                     (self.label_tag(label), stamp(now), sealed),
                 )?,
-                (Some(Pin::Change(contact, _)), Some((label, sealed))) => transaction.execute(
-                    "UPDATE contacts SET tag = ?2, sealed = ?3 WHERE id = ?1",
-                    (contact.id.0, self.label_tag(label), sealed),
-                )?,
+                (Some(ContactChange::Change(contact, _)), Some((label, sealed))) => transaction
+                    .execute(
+                        "UPDATE contacts SET tag = ?2, sealed = ?3 WHERE id = ?1",
+                        (contact.id.0, self.label_tag(label), sealed),
+                    )?,
                 _ => 0,
             };
-            let prekey = intro.prekey;
             let message = InboxMessage {
                 number: MessageNumber::UNSTORED,
                 signer: intro.signer,
@@ -173,11 +214,12 @@ impl Store {
                 received: now,
                 contact: pinned.as_ref().map(|(label, _)| label.clone()),
                 address: intro.address.clone(),
+                prekey: intro.prekey,
                 authorship: Authorship::Accepted,
                 succession: None,
             };
             let message = self.insert_message(transaction, message, now)?;
-            if let Some(prekey) = prekey {
+            if let Some(prekey) = intro.prekey {
                 self.consume_prekey(transaction, prekey, None)?;
             }
             Ok(Some(message))
@@ -337,7 +379,7 @@ impl Store {
 
 /// The contact that trusting a row creates or changes.
 #[derive(Clone, Copy, Debug)]
-pub enum Pin<'a> {
+pub enum ContactChange<'a> {
     /// A contact that is not there yet.
     New(&'a NewContact),
     /// An existing contact and what it becomes.
@@ -358,8 +400,9 @@ struct IntroRow {
     ts: u64,
     zone: String,
     address: String,
+    claimed: String,
     sender_id: String,
-    reason: String,
+    reason: Reason,
     prekey: u32,
 }
 
@@ -372,6 +415,7 @@ impl From<&NewIntro> for IntroRow {
             ts: intro.ts.as_secs(),
             zone: intro.zone.to_string(),
             address: text(intro.address.as_ref()),
+            claimed: text(intro.claimed.as_ref()),
             sender_id: text(intro.sender_id.as_ref()),
             reason: intro.reason.clone(),
             prekey: intro.prekey.map_or(0, PrekeyId::get),
@@ -388,6 +432,7 @@ impl IntroRow {
             ts: UnixTime::new(self.ts),
             zone: Zone::parse(&self.zone).ok()?,
             address: optional(&self.address, Address::parse)?,
+            claimed: optional(&self.claimed, Address::parse)?,
             sender_id: optional(&self.sender_id, UserId::from_hex)?,
             reason: self.reason,
             prekey: PrekeyId::new(self.prekey),

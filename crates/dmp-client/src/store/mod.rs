@@ -24,13 +24,11 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use self::contacts::{
-    Contact, ContactId, KeyConflict, KeyHolder, NewContact, Verification, Wire,
-};
+pub use self::contacts::{Contact, ContactId, NewContact, Verification};
 pub use self::inbox::{
-    Authorship, Committed, InboxMessage, MessageNumber, PrekeyUse, Received, Succession,
+    Authorship, Committed, HeldPrekey, InboxMessage, MessageNumber, Received, Succession,
 };
-pub use self::intros::{Blocked, Intro, IntroId, NewIntro, Pin};
+pub use self::intros::{Blocked, ContactChange, Intro, IntroId, NewIntro, Reason};
 pub use self::lock::RunLock;
 pub use self::outbox::{NewOutboxEntry, OutboxEntry, OutboxId, OutboxItem, OutboxState};
 pub use self::prekeys::{NewPrekey, Withdrawal};
@@ -141,6 +139,29 @@ impl Store {
             }
             Ok(())
         })
+    }
+
+    /// A single fact that an operation left for its next run.
+    pub(crate) fn note(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let sealed = self
+            .connection()
+            .query_row("SELECT sealed FROM meta WHERE name = ?1", [name], |row| {
+                row.get::<_, Vec<u8>>(0)
+            })
+            .optional()?;
+        sealed
+            .map(|sealed| self.unseal("meta", &sealed))
+            .transpose()
+    }
+
+    /// Leaves a fact for the next run.
+    pub(crate) fn set_note(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        let sealed = self.seal("meta", &value)?;
+        self.connection().execute(
+            "INSERT INTO meta (name, sealed) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed",
+            (name, sealed),
+        )?;
+        Ok(())
     }
 
     fn prepare(

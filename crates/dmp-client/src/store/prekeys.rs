@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, Transaction};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
-use super::{Store, stamp};
+use super::{Store, stamp, time};
 use crate::error::StoreError;
 use crate::limits::PREKEY_GRACE;
 
@@ -124,6 +124,37 @@ impl Store {
             |row| row.get::<_, i64>(0),
         )?;
         Ok(usize::try_from(count).unwrap_or(0))
+    }
+
+    /// Published, unused prekeys that live at least until then: number, exact text, expiry; the longest life first.
+    ///
+    /// # Errors
+    /// Failures of the database, a damaged row.
+    pub fn published_prekeys(
+        &self,
+        until: UnixTime,
+    ) -> Result<Vec<(PrekeyId, String, UnixTime)>, StoreError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(
+            "SELECT id, expires, sealed FROM prekeys
+             WHERE published = 1 AND held_until IS NULL AND expires >= ?1 ORDER BY expires DESC, id",
+        )?;
+        let rows = statement
+            .query_map([stamp(until)], |row| {
+                Ok((
+                    row.get::<_, u32>(0)?,
+                    row.get::<_, i64>(1)?,
+                    row.get::<_, Vec<u8>>(2)?,
+                ))
+            })?
+            .collect::<Result<Vec<_>, _>>()?;
+        rows.into_iter()
+            .map(|(id, expires, sealed)| {
+                let mut row: PrekeyRow = self.unseal(TABLE, &sealed)?;
+                let id = PrekeyId::new(id).ok_or(StoreError::Damaged(TABLE))?;
+                Ok((id, std::mem::take(&mut row.wire), time(expires)))
+            })
+            .collect()
     }
 
     /// Whether an id is taken by a stored prekey.

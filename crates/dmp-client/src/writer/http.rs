@@ -8,7 +8,10 @@ use ureq::http::Response;
 use zeroize::Zeroizing;
 
 use super::named_ttl_cap;
+use crate::agent::agent_for;
+use crate::config::normalize_endpoint;
 use crate::error::WriteError;
+use crate::home::host_of_endpoint;
 use crate::limits::{HTTP_REASON_MAX, HTTP_WRITE_TIMEOUT};
 use crate::mesh::{Applied, Message, Operation, Pending, Writer};
 
@@ -32,17 +35,16 @@ impl HttpWriter {
     /// Proxies come from the environment (`http_proxy`, `https_proxy`, `no_proxy`); TLS is verified.
     #[must_use]
     pub fn new(endpoint: &str, token: Option<&str>) -> Self {
-        let agent = Agent::config_builder()
-            .timeout_global(Some(HTTP_WRITE_TIMEOUT))
-            .max_redirects(0)
-            .http_status_as_error(false)
-            .build()
-            .into();
+        let endpoint = normalize_endpoint(endpoint);
+        let agent = agent_for(
+            host_of_endpoint(&endpoint).unwrap_or_default(),
+            HTTP_WRITE_TIMEOUT,
+        );
         let authorization = token.map(|token| Zeroizing::new(format!("Bearer {token}")));
         Self {
             inner: Arc::new(Inner {
                 agent,
-                endpoint: normalise_endpoint(endpoint),
+                endpoint,
                 authorization,
             }),
         }
@@ -111,16 +113,6 @@ impl Inner {
             Some(value) => request.header("Authorization", value.as_str()),
             None => request,
         }
-    }
-}
-
-/// Trims, cuts slashes from the end, and assumes https where no scheme is given (client.md 4.3).
-fn normalise_endpoint(endpoint: &str) -> String {
-    let endpoint = endpoint.trim().trim_end_matches('/');
-    if endpoint.contains("://") {
-        endpoint.to_owned()
-    } else {
-        format!("https://{endpoint}")
     }
 }
 

@@ -21,7 +21,8 @@ pub struct RotationQuestion {
 
 impl RotationQuestion {
     /// `None` for a user name or zone that cannot be the subject of a rotation.
-    pub(super) fn new(username: &str, zone: &Zone, pinned: SigningPublicKey) -> Option<Self> {
+    #[must_use]
+    pub fn new(username: &str, zone: &Zone, pinned: SigningPublicKey) -> Option<Self> {
         let subject = Subject::user(username, zone.as_str()).ok()?;
         Some(Self { subject, pinned })
     }
@@ -69,13 +70,17 @@ impl Rotations {
         self.verdicts.contains_key(&question.key())
     }
 
-    pub(super) fn is_revoked(&self, question: &RotationQuestion) -> bool {
+    /// Whether the owner revoked the key.
+    #[must_use]
+    pub fn is_revoked(&self, question: &RotationQuestion) -> bool {
         self.verdicts
             .get(&question.key())
             .is_some_and(|verdict| verdict.revoked)
     }
 
-    pub(super) fn successor(&self, question: &RotationQuestion) -> Option<SigningPublicKey> {
+    /// The key that follows it.
+    #[must_use]
+    pub fn successor(&self, question: &RotationQuestion) -> Option<SigningPublicKey> {
         self.verdicts.get(&question.key())?.successor
     }
 }

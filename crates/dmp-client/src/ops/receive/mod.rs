@@ -1,0 +1,364 @@
+//! Receiving (client.md 10, crypto.md 15): look everywhere at once, decide about each message for itself, store what is ready in one
+//! transaction. Nothing in any message, record or answer can abort a run or lose another message (D16).
+
+mod gather;
+mod message;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use dmp_core::id::{MsgId, UnixTime};
+use dmp_core::keys::SigningPublicKey;
+use dmp_core::name::Zone;
+use dmp_core::trust::{Pin, Receiver};
+use thiserror::Error;
+
+use self::gather::Candidate;
+use self::message::Outcome;
+use super::Session;
+use super::lookup::Lookups;
+use super::publish::delete_values;
+use crate::error::{Fault, StoreError};
+use crate::limits::{LOCK_POLL, LOCK_WAIT, RECEIVE_DEADLINE};
+use crate::store::{HeldPrekey, InboxMessage, Intro, Received, RunLock};
+
+/// Which places are looked at (federation.md 3.7). Providers always are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Phases {
+    /// Claims in the own zone, then the slots of every zone.
+    #[default]
+    All,
+    /// Claims only.
+    PrimaryOnly,
+    /// Slots only.
+    SkipPrimary,
+    /// Claims only, once anybody is pinned; else all (`recv_secondary_disable`).
+    PrimaryOncePinned,
+}
+
+/// How to receive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReceiveRequest {
+    /// Where to look.
+    pub phases: Phases,
+    /// When to stop looking; what is decrypted by then is delivered.
+    pub deadline: Duration,
+}
+
+impl Default for ReceiveRequest {
+    fn default() -> Self {
+        Self {
+            phases: Phases::All,
+            deadline: RECEIVE_DEADLINE,
+        }
+    }
+}
+
+/// What a run found.
+#[derive(Clone, Debug, Default)]
+pub struct ReceiveReport {
+    /// Every message that was never shown, in order; mark them as shown once they are on the screen
+    /// ([`Store::mark_shown`](crate::store::Store::mark_shown)).
+    pub inbox: Vec<InboxMessage>,
+    /// Rows that are new in the quarantine.
+    pub intros: Vec<Intro>,
+    /// Polled zones that could not be asked, wholly or partly.
+    pub unreachable: Vec<UnreachableZone>,
+    /// Polled zones that answered.
+    pub reached: usize,
+    /// Live messages that are not complete yet; a later run tries again.
+    pub waiting: usize,
+    /// What was dropped, and why.
+    pub dropped: Vec<Dropped>,
+    /// Whether the deadline ended the run.
+    pub timed_out: bool,
+    /// Whether slots were walked although the configuration says claims only, because nobody is pinned.
+    pub walked_for_first_contact: bool,
+    /// Prekeys that senders can still pick.
+    pub live_prekeys: usize,
+    /// Queries sent.
+    pub queries: usize,
+}
+
+impl ReceiveReport {
+    /// Whether no polled zone answered and there is nothing to show.
+    #[must_use]
+    pub fn is_cut_off(&self) -> bool {
+        self.reached == 0
+            && !self.unreachable.is_empty()
+            && self.inbox.is_empty()
+            && self.intros.is_empty()
+    }
+}
+
+/// A zone that could not be asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnreachableZone {
+    /// The zone.
+    pub zone: Zone,
+    /// Why.
+    pub reason: String,
+    /// Whether some of its names answered.
+    pub partly: bool,
+}
+
+/// Something that was not delivered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Dropped {
+    /// The stable machine code of the reason.
+    pub code: &'static str,
+    /// The reason in words.
+    pub reason: String,
+    /// Where it was found.
+    pub zone: Zone,
+    /// Who signed it, as far as anybody did.
+    pub signer: Option<SigningPublicKey>,
+    /// Which message it is.
+    pub msg_id: Option<MsgId>,
+}
+
+/// Why a run could not begin or end.
+#[derive(Debug, Error)]
+pub enum ReceiveError {
+    /// The store, or another run that did not end in time.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ReceiveError {
+    /// Whose fault it is.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::Store(error) => error.fault(),
+        }
+    }
+
+    /// The stable machine code (D32).
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Store(error) => error.code(),
+        }
+    }
+}
+
+/// One run over everything that may hold a message for this user.
+///
+/// # Errors
+/// [`ReceiveError`]. That zones could not be asked is not an error but in the report.
+pub async fn receive(
+    session: &Session<'_>,
+    request: &ReceiveRequest,
+) -> Result<ReceiveReport, ReceiveError> {
+    let _lock = lock(session).await?;
+    let now = session.clock.now();
+    session.store.purge(now)?;
+    let contacts = session.store.contacts()?;
+    let pins: Vec<Pin> = contacts.iter().map(|contact| contact.pin()).collect();
+    let denylist: HashSet<SigningPublicKey> = session
+        .store
+        .denylist()?
+        .into_iter()
+        .map(|blocked| blocked.signer)
+        .collect();
+    let run = Run {
+        session,
+        now,
+        receiver: Receiver {
+            user_id: session.identity.user_id(),
+            zone: &session.profile.mesh_zone,
+            pins: &pins,
+            denylist: &denylist,
+            first_use: session.profile.first_use,
+            rotation: session.profile.rotation,
+        },
+        lookups: Lookups::new(session.reader),
+        state: Mutex::default(),
+    };
+    let mut report = ReceiveReport::default();
+    let somebody_pinned = pins.iter().any(|pin| pin.signing.is_some());
+    let phases = match request.phases {
+        Phases::PrimaryOncePinned if somebody_pinned => Phases::PrimaryOnly,
+        Phases::PrimaryOncePinned => {
+            report.walked_for_first_contact = true;
+            Phases::All
+        }
+        phases => phases,
+    };
+
+    let mut deadline = session.clock.sleep(request.deadline);
+    // A zone that does not answer may not eat the time for the messages of the others.
+    let searching = session.clock.sleep(request.deadline / 2);
+    tokio::select! {
+        biased;
+        () = run.gather(phases) => {}
+        () = searching => report.timed_out = true,
+    }
+    tokio::select! {
+        biased;
+        () = run.decide() => {}
+        () = &mut deadline => report.timed_out = true,
+    }
+    let state = run
+        .state
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    let committed = commit(session, &pins, &state, now)?;
+    for id in committed {
+        report.intros.extend(session.store.intro(id)?);
+    }
+    tokio::select! {
+        biased;
+        withdrawn = withdraw(session) => withdrawn?,
+        () = &mut deadline => {}
+    }
+    for zone in &state.polled {
+        let health = run.lookups.health(zone);
+        report.reached += usize::from(health.answered > 0);
+        if health.failed > 0 || health.answered == 0 {
+            let reason = if health.failed > 0 {
+                health.reason
+            } else {
+                "no answer before the deadline".to_owned()
+            };
+            report.unreachable.push(UnreachableZone {
+                zone: zone.clone(),
+                reason,
+                partly: health.answered > 0,
+            });
+        }
+    }
+    report.waiting = state
+        .messages
+        .iter()
+        .filter(|message| message.is_waiting())
+        .count();
+    report.dropped = state.dropped;
+    report.queries = run.lookups.queries();
+    report.inbox = session.store.unshown_messages()?;
+    report.live_prekeys = session.store.live_prekeys(now)?;
+    Ok(report)
+}
+
+/// What one run works with.
+struct Run<'a> {
+    session: &'a Session<'a>,
+    now: UnixTime,
+    receiver: Receiver<'a>,
+    lookups: Lookups<'a>,
+    state: Mutex<State>,
+}
+
+/// What the run knows so far; complete at any moment, so that the deadline may come at any moment.
+#[derive(Default)]
+struct State {
+    polled: Vec<Zone>,
+    messages: Vec<Message>,
+    dropped: Vec<Dropped>,
+}
+
+/// One message, found once or more often.
+struct Message {
+    candidates: Vec<Arc<Candidate>>,
+    /// `None` until it is decided.
+    outcome: Option<Outcome>,
+}
+
+impl Message {
+    fn is_waiting(&self) -> bool {
+        matches!(self.outcome, None | Some(Outcome::Waiting { .. }))
+    }
+}
+
+impl Run<'_> {
+    /// Changes the state; never held across an await.
+    fn with_state<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn drop_record(
+        &self,
+        zone: &Zone,
+        code: &'static str,
+        reason: impl ToString,
+        whose: Option<(SigningPublicKey, MsgId)>,
+    ) {
+        let dropped = Dropped {
+            code,
+            reason: reason.to_string(),
+            zone: zone.clone(),
+            signer: whose.map(|(signer, _)| signer),
+            msg_id: whose.map(|(_, msg_id)| msg_id),
+        };
+        self.with_state(|state| state.dropped.push(dropped));
+    }
+}
+
+/// Waits for another run of the same home to end.
+async fn lock(session: &Session<'_>) -> Result<RunLock, StoreError> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match session.store.lock_receiving() {
+            Err(StoreError::Locked { .. }) if waited < LOCK_WAIT => {
+                session.clock.sleep(LOCK_POLL).await;
+                waited += LOCK_POLL;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Stores what is ready. A prekey stays for every message of a pinned key that names it and could not be decrypted yet (D15).
+fn commit(
+    session: &Session<'_>,
+    pins: &[Pin],
+    state: &State,
+    now: UnixTime,
+) -> Result<Vec<crate::store::IntroId>, StoreError> {
+    let mut held = Vec::new();
+    let mut ready: Vec<Received> = Vec::new();
+    for message in &state.messages {
+        match &message.outcome {
+            Some(Outcome::Ready(received)) => ready.push(received.as_ref().clone()),
+            Some(Outcome::Waiting {
+                prekey: Some(prekey),
+                ..
+            }) => held.push(*prekey),
+            Some(_) => {}
+            None => held.extend(message.candidates.iter().filter_map(|candidate| {
+                let manifest = &candidate.manifest;
+                let pinned = pins.iter().any(|pin| pin.signing == Some(manifest.sender));
+                manifest.prekey.filter(|_| pinned).map(|id| HeldPrekey {
+                    id,
+                    until: manifest.exp,
+                })
+            })),
+        }
+    }
+    if ready.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(session
+        .store
+        .commit_received(ready, &held, now)?
+        .quarantined)
+}
+
+/// Removes the published values of consumed prekeys, so that nobody picks them any more; what fails is tried again next time.
+async fn withdraw(session: &Session<'_>) -> Result<(), StoreError> {
+    let pending = session.store.withdrawals()?;
+    let values: Vec<String> = pending
+        .iter()
+        .map(|withdrawal| withdrawal.value.clone())
+        .collect();
+    let gone = delete_values(session, &session.profile.prekey_owner(), &values).await;
+    let done: Vec<_> = pending
+        .into_iter()
+        .zip(gone)
+        .filter(|(_, gone)| *gone)
+        .map(|(withdrawal, _)| withdrawal)
+        .collect();
+    session.store.forget_withdrawals(&done)
+}
