@@ -39,7 +39,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
             }
         }
         if let Ok(mailbox) = MailboxHash::parse(text) {
-            assert_eq!(mailbox.to_string(), text);
+            assert_eq!(mailbox.to_string(), text.to_ascii_lowercase());
         }
         if let Ok(print) = Fingerprint::parse(text) {
             assert_eq!(print.to_string(), text.to_ascii_lowercase());

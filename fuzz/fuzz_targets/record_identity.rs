@@ -3,7 +3,7 @@
 
 use dmp_core::codec::RecordType;
 use dmp_core::record::IdentityRecord;
-use dnsmesh_fuzz::{as_text, body_with_key, key_offset, person, signed_value};
+use dnsmesh_fuzz::{as_text, assert_stable, body_with_key, key_offset, person, signed_value};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     as_text(data, |value| drop(IdentityRecord::parse(value)));
@@ -20,6 +20,10 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     }
     let value = signed_value(RecordType::Identity, &body, &[person()]);
     if let Ok(record) = IdentityRecord::parse(&value) {
-        assert_eq!(record.sign(person().identity()).as_ref(), Ok(&value));
+        assert_stable(
+            &*record,
+            |record| record.sign(person().identity()),
+            IdentityRecord::parse,
+        );
     }
 });

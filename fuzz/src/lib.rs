@@ -2,13 +2,16 @@
 //! so that it gets past the check and into the code behind it.
 #![forbid(unsafe_code)]
 
+use std::fmt::Debug;
 use std::sync::OnceLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use dmp_core::codec::RecordType;
+use dmp_core::error::{EncodeError, RecordError};
 use dmp_core::id::UnixTime;
 use dmp_core::keys::{Identity, OperatorKey, Signer};
+use dmp_core::signed::Verified;
 use ed25519_dalek::{Signer as _, SigningKey};
 use sha2::{Digest, Sha256};
 
@@ -137,6 +140,18 @@ pub fn signed_value(kind: RecordType, body: &[u8], signers: &[&Party]) -> String
         blob.extend_from_slice(&signer.key().sign(body).to_bytes());
     }
     format!("{}{}", kind.prefix(), STANDARD.encode(blob))
+}
+
+/// What was accepted has one canonical form: signed again it parses to the same record, and then signs to the same text.
+pub fn assert_stable<T: PartialEq + Debug>(
+    record: &T,
+    sign: impl Fn(&T) -> Result<String, EncodeError>,
+    parse: impl Fn(&str) -> Result<Verified<T>, RecordError>,
+) {
+    let canonical = sign(record).expect("what was parsed can be signed");
+    let again = parse(&canonical).expect("what was signed parses");
+    assert_eq!(*again, *record);
+    assert_eq!(sign(&again), Ok(canonical));
 }
 
 /// Where the public key stands in a body of each type: behind fixed fields and a text whose length says so.
