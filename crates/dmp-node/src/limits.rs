@@ -83,3 +83,33 @@ pub const GROUP_REQUESTS: usize = 1_024;
 pub const EXPIRY_TICK: Duration = Duration::from_secs(1);
 /// Expired rows deleted in one commit, so that an expiry wave never holds up writers.
 pub const EXPIRY_ROWS: usize = 4_096;
+
+/// Largest HTTP request body, in octets (node.md 6.1).
+pub const BODY_OCTETS: usize = 16_384;
+/// Time to send a request's header, and then its body (node.md 6.1).
+pub const HTTP_READ: Duration = Duration::from_secs(10);
+/// Age at which an HTTP connection is closed after the request in progress: nobody holds a place for ever by sending
+/// one request every few seconds.
+pub const HTTP_CONNECTION: Duration = Duration::from_secs(120);
+/// Time that requests in progress get when the node stops (node.md 8).
+pub const DRAIN: Duration = Duration::from_secs(10);
+/// Header section of a request: names fit 253 characters, tokens 59; the rest is what browsers and proxies add.
+pub const HTTP_HEADER_OCTETS: usize = 16_384;
+
+/// Seconds a registration challenge is good for (node.md 6.5).
+pub const CHALLENGE_SECONDS: u64 = 60;
+/// Challenges waiting at most (node.md 6.5); about 200 octets each.
+pub const CHALLENGES: usize = 10_000;
+/// Longest local part of a subject that gets a key (D9; RFC 5321 4.5.3.1.1).
+pub const SUBJECT_LOCAL_OCTETS: usize = 64;
+/// Octets of the local part in a key's label: 63 less `-`, 8 digits, `-` and 16 digits (D9).
+pub const KEY_NAME_LOCAL_OCTETS: usize = 37;
+
+/// Audit rows kept at most (W-14): about 15 MB.
+pub const AUDIT_ROWS: i64 = 100_000;
+/// Seconds an audit row is kept: 90 days, the default lifetime of a token.
+pub const AUDIT_SECONDS: u64 = 7_776_000;
+/// Audit rows a second, and at once, about requests that change nothing and cost their sender nothing (W-14).
+pub const STRANGER_RATE: f64 = 1.0;
+/// See [`STRANGER_RATE`].
+pub const STRANGER_BURST: f64 = 60.0;

@@ -3,6 +3,7 @@
 use dmp_node::config::{
     AuthMode, Config, ConfigError, Environment, LogFormat, LogLevel, Overrides, Rate, ScopeMode,
 };
+use dmp_node::zone::Owner;
 use serde_json::Value;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -121,7 +122,7 @@ fn the_defaults_are_those_of_the_table() {
     assert_eq!(config.http.max_connections, 64);
     assert!(config.http.trusted_proxies.is_empty());
     assert!(!config.registration.switched_on);
-    assert_eq!(config.registration.node_name, None);
+    assert_eq!(node_name(&config), None);
     assert!(config.registration.allowlist.is_empty());
     assert_eq!(
         config.registration.lifetime,
@@ -187,17 +188,14 @@ fn every_variable_reaches_its_field() {
     assert_eq!(config.dns.max_concurrency, 7);
     assert_eq!(config.dns.apex_a.unwrap().to_string(), "192.0.2.1");
     assert_eq!(config.dns.apex_aaaa.unwrap().to_string(), "2001:db8::1");
+    let name_servers = [name("ns1.mesh.example"), name("ns2.other.example")];
+    assert_eq!(config.dns.apex_ns, name_servers);
     assert_eq!(
-        config.dns.apex_ns,
-        ["ns1.mesh.example", "ns2.other.example"]
+        config.dns.apex_soa_rname,
+        Some(name("hostmaster.mesh.example"))
     );
-    let rname = config.dns.apex_soa_rname.as_deref();
-    assert_eq!(rname, Some("hostmaster.mesh.example"));
-    assert_eq!(config.zone.as_deref(), Some("mesh.example"));
-    assert_eq!(
-        config.registration.node_name.as_deref(),
-        Some("API.mesh.example")
-    );
+    assert_eq!(config.zone, Some(name("mesh.example")));
+    assert_eq!(node_name(&config), Some("API.mesh.example"));
     assert!(config.update.enabled);
     assert_eq!(config.update.scope, ScopeMode::Tight);
     assert!(config.is_claim_provider() && !config.is_claim_receiver());
@@ -273,7 +271,7 @@ fn a_wrong_value_is_one_line_that_names_the_variable() {
         ("DMP_CLAIM_PROVIDER_ZONE", "a..b"),
         ("DMP_CLUSTER_BASE_DOMAIN", "a/b"),
         ("DMP_DOMAIN", "b\u{fc}r.example"),
-        ("DMP_NODE_HOSTNAME", "host:8053"),
+        ("DMP_NODE_HOSTNAME", "host name"),
         ("DMP_DNS_UPDATE_ENABLED", "enabled"),
         ("DMP_TSIG_TIGHT_SCOPE", "2"),
         ("DMP_TSIG_LOOSE_SCOPE", "y"),
@@ -406,6 +404,15 @@ fn doubtful_combinations_are_told_at_start() {
 }
 
 #[test]
+fn a_node_name_may_hold_a_port_or_an_address_which_is_no_zone() {
+    let with_port = config(&[("DMP_NODE_HOSTNAME", "Host.Example:8053")]);
+    assert_eq!(node_name(&with_port), Some("Host.Example:8053"));
+    assert_eq!(with_port.zone, Some(name("host.example")));
+    let with_address = config(&[("DMP_NODE_HOSTNAME", "[::1]:8053")]);
+    assert_eq!(with_address.zone, None);
+}
+
+#[test]
 fn secrets_never_show() {
     let config = config(&[
         ("DMP_OPERATOR_TOKEN", "hunter2"),
@@ -429,7 +436,11 @@ fn the_served_zone_and_the_registration_settings_are_those_of_the_vectors() {
         // The roles of claims need UPDATE, which the vectors leave out.
         pairs.push(("DMP_DNS_UPDATE_ENABLED", "1"));
         let config = config(&pairs);
-        let zone = config.zone.clone().unwrap_or_default();
+        let zone = config
+            .zone
+            .as_ref()
+            .map(Owner::to_string)
+            .unwrap_or_default();
         assert_eq!(zone, case["served_zone"].as_str().unwrap(), "{case}");
         assert_eq!(zone, case["registration_zone"].as_str().unwrap(), "{case}");
         // D11: the provider role is off unless it was switched on, where the reference has it on.
@@ -443,22 +454,32 @@ fn the_served_zone_and_the_registration_settings_are_those_of_the_vectors() {
             );
         }
         let registration = &config.registration;
+        let allowlist: Vec<String> = registration
+            .allowlist
+            .iter()
+            .map(Owner::to_string)
+            .collect();
         assert_eq!(
             registration.switched_on, case["registration_enabled_flag"],
             "{case}"
         );
-        let node_name = registration.node_name.clone().unwrap_or_default();
+        let node_name = node_name(&config).unwrap_or_default();
         assert_eq!(
             node_name,
             case["registration_node"].as_str().unwrap(),
             "{case}"
         );
-        assert_eq!(
-            serde_json::json!(registration.allowlist),
-            case["allowlist"],
-            "{case}"
-        );
+        assert_eq!(serde_json::json!(allowlist), case["allowlist"], "{case}");
     }
+}
+
+fn name(text: &str) -> Owner {
+    Owner::parse(text).unwrap()
+}
+
+fn node_name(config: &Config) -> Option<&str> {
+    let name = config.registration.node_name.as_ref();
+    name.map(|name| name.as_str())
 }
 
 fn rate(per_second: f64, burst: f64) -> Rate {

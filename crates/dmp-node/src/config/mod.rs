@@ -11,6 +11,8 @@ mod variables;
 pub use environment::{ConfigError, Environment};
 pub use names::{BindHost, Prefix};
 
+use crate::zone::Owner;
+use dmp_core::registration::NodeName;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -24,8 +26,8 @@ use zeroize::Zeroizing;
 pub struct Config {
     /// Where the database goes.
     pub database: DatabasePath,
-    /// The zone this node is authoritative for: lower case, no trailing dot. `None` is zone-less mode (node.md 2.3).
-    pub zone: Option<String>,
+    /// The zone this node is authoritative for; `None` is zone-less mode (node.md 2.3).
+    pub zone: Option<Owner>,
     /// DNS listeners and answers.
     pub dns: DnsConfig,
     /// Dynamic update and the keys it accepts.
@@ -85,10 +87,10 @@ pub struct DnsConfig {
     pub apex_a: Option<Ipv4Addr>,
     /// Address of the apex (AAAA).
     pub apex_aaaa: Option<Ipv6Addr>,
-    /// Name servers of the apex: lower case, no trailing dot.
-    pub apex_ns: Vec<String>,
-    /// Mailbox name of the SOA: lower case, no trailing dot.
-    pub apex_soa_rname: Option<String>,
+    /// Name servers of the apex.
+    pub apex_ns: Vec<Owner>,
+    /// Mailbox name of the SOA.
+    pub apex_soa_rname: Option<Owner>,
 }
 
 /// Dynamic update (node.md 3, 4.3).
@@ -202,11 +204,11 @@ pub struct Rate {
 #[derive(Debug, Clone)]
 pub struct RegistrationConfig {
     /// The name bound into every signature, as configured; `None` keeps the routes closed.
-    pub node_name: Option<String>,
+    pub node_name: Option<NodeName>,
     /// Whether the operator switched it on.
     pub switched_on: bool,
     /// Domains whose subjects may register; empty is the served zone and the node's host name (D9).
-    pub allowlist: Vec<String>,
+    pub allowlist: Vec<Owner>,
     /// Lifetime of tokens and keys; `None` is for ever.
     pub lifetime: Option<Duration>,
     /// Rate stamped on tokens.

@@ -2,23 +2,18 @@
 //!
 //! Nothing here resolves a name except [`BindHost::addresses`].
 
+use crate::zone::Owner;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
-/// Canonical text of a DNS zone or host name: lower case, no trailing dot, labels of letters, digits, `-` and `_`
-/// (1 to 63, no `-` at either end), at most 253 characters. `None` if it is none.
-pub(crate) fn canonical_name(text: &str) -> Option<String> {
-    let name = text.trim().trim_end_matches('.').to_ascii_lowercase();
-    let in_label = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(in_label)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    (name.len() <= 253 && name.split('.').all(is_label)).then_some(name)
+/// A zone or host name: labels of letters, digits, `-` and `_`, no `-` at either end. `None` if it is none.
+pub(crate) fn dns_name(text: &str) -> Option<Owner> {
+    let text = text.trim().trim_end_matches('.');
+    let mut labels = text.split('.');
+    let has_hyphen = labels.any(|label| label.starts_with('-') || label.ends_with('-'));
+    Owner::parse(text).ok().filter(|_| !has_hyphen)
 }
 
 /// The host part of a bind address: an IP literal or a name to resolve when binding.
@@ -63,7 +58,7 @@ impl FromStr for BindHost {
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'))
             .unwrap_or(text);
-        if bare.parse::<IpAddr>().is_ok() || canonical_name(bare).is_some() {
+        if bare.parse::<IpAddr>().is_ok() || dns_name(bare).is_some() {
             Ok(Self(bare.to_owned()))
         } else {
             Err(())
@@ -175,8 +170,9 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_canonical_in_lower_case_without_its_final_dot() {
-        assert_eq!(canonical_name(" Mesh.Example. ").unwrap(), "mesh.example");
+    fn a_name_is_held_in_lower_case_without_its_final_dot() {
+        let name = dns_name(" Mesh.Example. ").unwrap();
+        assert_eq!(name.to_string(), "mesh.example");
         for wrong in [
             "",
             ".",
@@ -188,7 +184,7 @@ mod tests {
             "b\u{fc}r.example",
             &"a".repeat(64),
         ] {
-            assert_eq!(canonical_name(wrong), None, "{wrong}");
+            assert_eq!(dns_name(wrong), None, "{wrong}");
         }
     }
 }

@@ -3,12 +3,14 @@
 //! How a value is read as a number or a switch stands in `environment`.
 
 use super::environment::{ConfigError, Environment, must_be};
-use super::names::{BindHost, canonical_name};
+use super::names::{BindHost, dns_name};
 use super::{
     AuthMode, Caps, ClaimsConfig, Config, DatabasePath, DnsConfig, HttpConfig, LogConfig,
     LogFormat, LogLevel, OperatorToken, Overrides, Rate, RegistrationConfig, ScopeMode,
     UpdateConfig, variables,
 };
+use crate::zone::Owner;
+use dmp_core::registration::NodeName;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,7 +20,9 @@ impl Config {
     pub fn read(environment: &Environment, overrides: &Overrides) -> Result<Self, ConfigError> {
         let unconfigured = !variables::known().any(|name| environment.is_set(name));
         let mut warnings = variables::warn_of_misspellings(environment);
-        let zone = served_zone(environment, &mut warnings)?;
+        let registration = registration(environment)?;
+        let node_name = registration.node_name.as_ref();
+        let zone = served_zone(environment, node_name, &mut warnings)?;
         let update = UpdateConfig {
             enabled: environment
                 .switch("DMP_DNS_UPDATE_ENABLED")?
@@ -26,7 +30,6 @@ impl Config {
             scope: scope_mode(environment)?,
         };
         let http = http(environment, overrides, &mut warnings)?;
-        let registration = registration(environment)?;
         if registration.switched_on {
             warn_of_closed_registration(&http, &registration, update.enabled, &mut warnings);
         }
@@ -52,25 +55,25 @@ impl Config {
     }
 }
 
-/// The variables that name the zone, first non-empty one wins (node.md 2.3).
-const ZONE_CHAIN: [&str; 5] = [
+/// The variables that name the zone, first non-empty one wins; `DMP_NODE_HOSTNAME` is the last (node.md 2.3).
+const ZONE_CHAIN: [&str; 4] = [
     "DMP_SERVED_ZONE",
     "DMP_CLAIM_PROVIDER_ZONE",
     "DMP_CLUSTER_BASE_DOMAIN",
     "DMP_DOMAIN",
-    "DMP_NODE_HOSTNAME",
 ];
 
 fn served_zone(
     environment: &Environment,
+    node_name: Option<&NodeName>,
     warnings: &mut Vec<String>,
-) -> Result<Option<String>, ConfigError> {
-    let mut served: Option<(&str, String)> = None;
+) -> Result<Option<Owner>, ConfigError> {
+    let mut served: Option<(&str, Owner)> = None;
     for variable in ZONE_CHAIN {
         let Some(text) = environment.text(variable)? else {
             continue;
         };
-        let name = canonical_name(text).ok_or_else(|| must_be(variable, "a DNS name", text))?;
+        let name = dns_name(text).ok_or_else(|| must_be(variable, "a DNS name", text))?;
         match &served {
             None => served = Some((variable, name)),
             Some((winner, zone)) if variable == "DMP_DOMAIN" && *zone != name => {
@@ -81,7 +84,20 @@ fn served_zone(
             Some(_) => {}
         }
     }
-    Ok(served.map(|(_, zone)| zone))
+    // An IPv6 address names a node but no zone.
+    let last = || dns_name(node_name?.host());
+    Ok(served.map(|(_, zone)| zone).or_else(last))
+}
+
+/// The name bound into registration signatures, kept as it is written (node.md 6.5).
+fn node_name(environment: &Environment) -> Result<Option<NodeName>, ConfigError> {
+    let variable = "DMP_NODE_HOSTNAME";
+    let Some(text) = environment.text(variable)? else {
+        return Ok(None);
+    };
+    let name = NodeName::parse(text);
+    name.map(Some)
+        .map_err(|_| must_be(variable, "a host name or an IP address", text))
 }
 
 fn database(
@@ -133,13 +149,13 @@ fn dns(
     };
     let mut apex_ns = Vec::new();
     for item in environment.list("DMP_DNS_APEX_NS")? {
-        let name = canonical_name(item)
+        let name = dns_name(item)
             .ok_or_else(|| must_be("DMP_DNS_APEX_NS", "DNS names separated by commas", item))?;
         apex_ns.push(name);
     }
     let rname = match environment.text("DMP_DNS_APEX_SOA_RNAME")? {
         None => None,
-        Some(text) => Some(canonical_name(text).ok_or_else(|| {
+        Some(text) => Some(dns_name(text).ok_or_else(|| {
             must_be(
                 "DMP_DNS_APEX_SOA_RNAME",
                 "a DNS name such as hostmaster.example.com",
@@ -274,10 +290,9 @@ fn http(
 }
 
 fn registration(environment: &Environment) -> Result<RegistrationConfig, ConfigError> {
-    let node_name = environment.text("DMP_NODE_HOSTNAME")?.map(str::to_owned);
     let mut allowlist = Vec::new();
     for item in environment.list("DMP_REGISTRATION_ALLOWLIST")? {
-        let domain = canonical_name(item).ok_or_else(|| {
+        let domain = dns_name(item).ok_or_else(|| {
             must_be(
                 "DMP_REGISTRATION_ALLOWLIST",
                 "domains separated by commas",
@@ -292,7 +307,7 @@ fn registration(environment: &Environment) -> Result<RegistrationConfig, ConfigE
         0..=i64::from(u32::MAX),
     )?;
     Ok(RegistrationConfig {
-        node_name,
+        node_name: node_name(environment)?,
         switched_on: environment.switch("DMP_REGISTRATION_ENABLED")? == Some(true),
         allowlist,
         lifetime: (lifetime > 0).then(|| Duration::from_secs(lifetime)),

@@ -1,0 +1,160 @@
+//! The HTTP listener and its connections: bounded in number, in time and in what they may send (node.md 6.1, W-7).
+
+use super::Api;
+use super::connections::{Connections, Place};
+use super::reply::{ErrorMedia, Reply};
+use crate::limits::{DRAIN, HTTP_CONNECTION, HTTP_HEADER_OCTETS, HTTP_READ};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// Wait after an accept that failed for lack of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A bound socket that answers nobody yet.
+#[derive(Debug)]
+pub struct HttpListener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct HttpServer {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl HttpListener {
+    /// Binds; port 0 lets the kernel choose.
+    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = TcpListener::bind(address).await?;
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Starts to answer.
+    pub fn serve(self, api: Arc<Api>) -> HttpServer {
+        let (stop, stopped) = watch::channel(false);
+        let address = self.address;
+        let task = tokio::spawn(accept(self.socket, api, stopped));
+        HttpServer {
+            address,
+            stop,
+            task,
+        }
+    }
+}
+
+impl HttpServer {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts nothing more, finishes the requests in progress within [`DRAIN`], and ends.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        // A panic of the accepting task was logged when it happened; there is nothing left to finish.
+        let _ = self.task.await;
+    }
+}
+
+async fn accept(socket: TcpListener, api: Arc<Api>, mut stopped: watch::Receiver<bool>) {
+    let connections = Connections::new(api.http.max_connections);
+    let mut tasks = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = socket.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    if let Some(place) = connections.admit(peer.ip().to_canonical()) {
+                        let api = Arc::clone(&api);
+                        tasks.spawn(connection(stream, peer.ip(), place, api, stopped.clone()));
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "no HTTP connection was accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(_) = tasks.join_next() => {}
+            _ = stopped.changed() => break,
+        }
+    }
+    drop(socket);
+    let drained = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
+        tracing::warn!("HTTP requests were still in progress and are cut");
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: IpAddr,
+    place: Place,
+    api: Arc<Api>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let place = &place;
+    let service = service_fn(move |request| {
+        let api = Arc::clone(&api);
+        async move {
+            let _occupied = place.occupy();
+            Ok::<_, Infallible>(respond(api, peer, request).await)
+        }
+    });
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HTTP_READ)
+        .max_buf_size(HTTP_HEADER_OCTETS);
+    let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        ended = served.as_mut() => return log_end(ended),
+        () = place.evicted() => return,
+        () = tokio::time::sleep(HTTP_CONNECTION) => {}
+        _ = stopped.wait_for(|stopped| *stopped) => {}
+    }
+    served.as_mut().graceful_shutdown();
+    if let Ok(ended) = tokio::time::timeout(DRAIN, served).await {
+        log_end(ended);
+    }
+}
+
+/// Answers in a task of its own, so that neither a client that goes away nor a bug in one request stops anything half
+/// way.
+async fn respond(api: Arc<Api>, peer: IpAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let method = request.method().clone();
+    let errors = ErrorMedia::wanted_by(request.headers());
+    let answer = tokio::spawn(api.answer(peer, request));
+    let reply = answer.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a request was not answered");
+        Reply::internal_error()
+    });
+    tracing::debug!(%peer, %method, status = reply.status().as_u16(), "http");
+    reply.into_response(errors)
+}
+
+fn log_end(ended: Result<(), hyper::Error>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "an HTTP connection ended");
+    }
+}
