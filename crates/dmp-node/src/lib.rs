@@ -14,5 +14,6 @@ pub mod listen;
 pub mod register;
 pub mod settings;
 pub mod store;
+pub mod supervise;
 pub mod update;
 pub mod zone;

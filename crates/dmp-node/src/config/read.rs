@@ -9,6 +9,7 @@ use super::{
     LogFormat, LogLevel, OperatorToken, Overrides, Rate, RegistrationConfig, ScopeMode,
     UpdateConfig, variables,
 };
+use crate::limits;
 use crate::zone::Owner;
 use dmp_core::registration::NodeName;
 use std::net::{IpAddr, Ipv4Addr};
@@ -191,7 +192,7 @@ fn claims(environment: &Environment) -> Result<ClaimsConfig, ConfigError> {
     Ok(ClaimsConfig {
         provider: environment.switch("DMP_CLAIM_PROVIDER")?.unwrap_or(false),
         receiver: receiver.unwrap_or(true),
-        max_ttl: cap(environment, "DMP_CLAIM_MAX_TTL", 86_400)?,
+        max_ttl: cap(environment, "DMP_CLAIM_MAX_TTL", limits::CLAIM_MAX_TTL)?,
         rate: rate(
             environment,
             "DMP_CLAIM_RATE_PER_USER_PER_SEC",
@@ -204,13 +205,17 @@ fn claims(environment: &Environment) -> Result<ClaimsConfig, ConfigError> {
 
 fn caps(environment: &Environment) -> Result<Caps, ConfigError> {
     Ok(Caps {
-        max_ttl: cap(environment, "DMP_MAX_TTL", 86_400)?,
-        max_value_bytes: cap(environment, "DMP_MAX_VALUE_BYTES", 2048)?,
-        max_values_per_name: cap(environment, "DMP_MAX_VALUES_PER_NAME", 64)?,
+        max_ttl: cap(environment, "DMP_MAX_TTL", limits::MAX_TTL)?,
+        max_value_bytes: cap(environment, "DMP_MAX_VALUE_BYTES", limits::MAX_VALUE_BYTES)?,
+        max_values_per_name: cap(
+            environment,
+            "DMP_MAX_VALUES_PER_NAME",
+            limits::MAX_VALUES_PER_NAME,
+        )?,
         max_values_per_writer_per_mailbox: cap(
             environment,
             "DMP_MAX_VALUES_PER_WRITER_PER_MAILBOX",
-            128,
+            limits::MAX_VALUES_PER_WRITER_PER_MAILBOX,
         )?,
     })
 }
@@ -415,10 +420,11 @@ fn count(environment: &Environment, variable: &str, default: usize) -> Result<us
 fn cap(
     environment: &Environment,
     variable: &str,
-    default: i64,
+    default: u64,
 ) -> Result<Option<u64>, ConfigError> {
-    let value: i64 = environment.integer(variable, default, i64::MIN..=i64::MAX)?;
-    Ok(u64::try_from(value).ok().filter(|value| *value > 0))
+    let configured: Option<i64> = environment.parsed(variable, "a whole number")?;
+    let cap = configured.map_or(default, |value| u64::try_from(value).unwrap_or(0));
+    Ok(Some(cap).filter(|cap| *cap > 0))
 }
 
 fn rate(

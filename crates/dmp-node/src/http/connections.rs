@@ -3,6 +3,7 @@
 //! At the bound a newcomer takes the place of an idle connection of the client that holds most; it is turned away if it
 //! holds more than everybody with an idle one.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -86,7 +87,7 @@ impl Open {
         let idle =
             idle.filter_map(|(number, holder)| Some((number, holder.peer, holder.idle_since?)));
         let (victim, peer, _) =
-            idle.max_by_key(|(_, peer, since)| (holds(peer), since.elapsed()))?;
+            idle.max_by_key(|(_, peer, since)| (holds(peer), Reverse(*since)))?;
         (holds(&peer) >= holds(&newcomer)).then_some(*victim)
     }
 }

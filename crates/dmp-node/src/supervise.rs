@@ -1,0 +1,276 @@
+//! A node's life: open everything, bind everything, then serve; stop in the opposite order (node.md 8).
+//!
+//! It prints nothing: what an operator reads are `tracing` events, shown by whoever runs the node.
+
+use crate::clock::Clock;
+use crate::config::{BindHost, Config, DatabasePath, HttpConfig};
+use crate::context::Context;
+use crate::credentials::{self, Credentials};
+use crate::http::{Api, HttpListener, HttpServer};
+use crate::listen::{BindError, Listeners, Running};
+use crate::settings::{Apex, Caps, Claims, Settings};
+use crate::store::OpenError;
+use crate::zone::Owner;
+use std::future::Future;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// A running node. Dropping it leaves its tasks running; [`Node::shutdown`] ends them.
+#[derive(Debug)]
+pub struct Node {
+    context: Arc<Context>,
+    credentials: Arc<Credentials>,
+    dns: Running,
+    http: HttpServer,
+    cleanup: JoinHandle<()>,
+}
+
+/// Why a node does not start. One line; nothing was served.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A variable names a file of the reference (node.md 5.4).
+    #[error(
+        "{variable}: {} is a database of the reference node; take it over with \
+         `dnsmesh node import {}` and unset the variable", .path.display(), .path.display()
+    )]
+    ForeignDatabase {
+        /// The variable.
+        variable: &'static str,
+        /// The file it names.
+        path: PathBuf,
+    },
+    /// The database does not open.
+    #[error("DMP_DB_PATH: {0}")]
+    Database(#[from] OpenError),
+    /// The credentials in the database cannot be read.
+    #[error("DMP_DB_PATH: {0}")]
+    Credentials(#[from] rusqlite::Error),
+    /// The host of the DNS listeners has no address.
+    #[error("DMP_DNS_HOST: {0}")]
+    DnsHost(io::Error),
+    /// The DNS sockets cannot be bound.
+    #[error("DMP_DNS_HOST, DMP_DNS_PORT: {0}")]
+    Dns(#[from] BindError),
+    /// The HTTP socket cannot be bound.
+    #[error("DMP_HTTP_HOST, DMP_HTTP_PORT: cannot listen on {host} port {port}: {error}")]
+    Http {
+        /// The host as configured.
+        host: BindHost,
+        /// The port.
+        port: u16,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The system gives no thread.
+    #[error("the listeners cannot be started: {0}")]
+    Serve(io::Error),
+}
+
+impl Node {
+    /// Opens the database and binds both services; only when all of that worked does it answer anybody.
+    ///
+    /// Needs a tokio runtime with timers and I/O.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_at(config, Clock::system()).await
+    }
+
+    /// [`Node::start`] with a clock of the caller's.
+    pub async fn start_at(config: Config, clock: Clock) -> Result<Self, StartError> {
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        refuse_foreign_databases(&config)?;
+        let dns_address = config.dns.host.address(config.dns.port);
+        let context = open(&config, dns_address.map_err(StartError::DnsHost)?, clock)?;
+        let credentials = Credentials::load(Arc::clone(&context))?;
+        let dns = Listeners::bind(&context)?;
+        let http = listen_http(&config.http).await?;
+        let api = Api::new(&config, Arc::clone(&context), Arc::clone(&credentials));
+        let node = Self {
+            dns: dns.serve(&context).map_err(StartError::Serve)?,
+            http: http.serve(api),
+            cleanup: tokio::spawn(clean_up(Arc::clone(&credentials), config.cleanup_interval)),
+            context,
+            credentials,
+        };
+        node.log_start(&config);
+        Ok(node)
+    }
+
+    /// Where DNS is answered, UDP and TCP.
+    pub fn dns_address(&self) -> SocketAddr {
+        self.dns.address()
+    }
+
+    /// Where HTTP is answered.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http.address()
+    }
+
+    /// The database file.
+    pub fn database(&self) -> &Path {
+        self.context.store().path()
+    }
+
+    /// The node's shared state.
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// The node's credentials.
+    pub fn credentials(&self) -> &Arc<Credentials> {
+        &self.credentials
+    }
+
+    /// Serves until the future ends, for instance [`stop_signal`], and then shuts down.
+    pub async fn run_until(self, signal: impl Future) {
+        signal.await;
+        self.shutdown().await;
+    }
+
+    /// Stops accepting, finishes what is in progress within [`crate::limits::DRAIN`], and closes the database.
+    pub async fn shutdown(self) {
+        tracing::info!("DMP node stopping");
+        tokio::join!(self.dns.stop(), self.http.stop());
+        self.cleanup.abort();
+        let context = self.context;
+        let closed = tokio::task::spawn_blocking(move || context.store().close());
+        if closed.await.is_err() {
+            tracing::error!("the database was not closed in order");
+        }
+        tracing::info!("DMP node stopped");
+    }
+
+    fn log_start(&self, config: &Config) {
+        let (dns, http) = (self.dns_address(), self.http_address());
+        tracing::info!("DMP HTTP API listening on http://{http}");
+        let zone = config
+            .zone
+            .as_ref()
+            .map_or("none".to_owned(), Owner::to_string);
+        let role = |is_on| if is_on { "on" } else { "off" };
+        let (provider, receiver) = (config.is_claim_provider(), config.is_claim_receiver());
+        tracing::info!(
+            "DMP claims: zone={zone} provider={} receiver={}",
+            role(provider),
+            role(receiver)
+        );
+        let missing = config.missing_for_production();
+        if !missing.is_empty() {
+            tracing::warn!("missing for production: {}", missing.join(", "));
+        }
+        let database = self.database().display();
+        tracing::info!("DMP node up: dns={dns}/udp http={http} db={database} peers=0");
+    }
+}
+
+/// Catches SIGTERM and SIGINT from now on; the future ends at the first of them. Needs a tokio runtime.
+pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn refuse_foreign_databases(config: &Config) -> Result<(), StartError> {
+    let mut files = config.foreign_databases.iter();
+    match files.find(|(_, path)| path.exists()) {
+        Some((variable, path)) => Err(StartError::ForeignDatabase {
+            variable,
+            path: path.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Opens the configured database, or the one in the user's data directory if nothing was configured and the system's
+/// cannot be written (D25).
+fn open(config: &Config, dns: SocketAddr, clock: Clock) -> Result<Arc<Context>, OpenError> {
+    let DatabasePath { path, fallback } = &config.database;
+    let opened = Context::open(settings(config, path, dns), clock.clone());
+    match (opened, fallback) {
+        (Err(OpenError::File { error, .. }), Some(fallback)) if is_closed_to_us(&error) => {
+            tracing::warn!("{}: {error}; using {}", path.display(), fallback.display());
+            Context::open(settings(config, fallback, dns), clock)
+        }
+        (opened, _) => opened,
+    }
+}
+
+fn is_closed_to_us(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem
+    )
+}
+
+fn settings(config: &Config, database: &Path, dns: SocketAddr) -> Settings {
+    let hostname = config.registration.node_name.as_ref();
+    let (claims, caps) = (config.claims, config.caps);
+    Settings {
+        database: database.to_owned(),
+        schema: vec![credentials::SCHEMA],
+        cleanup_interval: config.cleanup_interval,
+        dns,
+        zone: config.zone.clone(),
+        apex: Apex {
+            a: config.dns.apex_a,
+            aaaa: config.dns.apex_aaaa,
+            ns: config.dns.apex_ns.clone(),
+            soa_rname: config.dns.apex_soa_rname.clone(),
+            hostname: hostname.and_then(|name| Owner::parse(name.host()).ok()),
+        },
+        served_ttl: config.dns.ttl,
+        dns_rate: config.dns.rate.per_second,
+        dns_burst: config.dns.rate.burst,
+        max_concurrency: config.dns.max_concurrency,
+        update: config.update.enabled,
+        claims: Claims {
+            provider: claims.provider,
+            receiver: claims.receiver,
+            max_ttl: claims.max_ttl,
+            rate: claims.rate.per_second,
+            burst: claims.rate.burst,
+        },
+        caps: Caps {
+            max_ttl: caps.max_ttl,
+            max_value_bytes: caps.max_value_bytes,
+            max_values_per_name: caps.max_values_per_name,
+            max_values_per_writer_per_mailbox: caps.max_values_per_writer_per_mailbox,
+        },
+        ..Settings::default()
+    }
+}
+
+async fn listen_http(config: &HttpConfig) -> Result<HttpListener, StartError> {
+    let HttpConfig { host, port, .. } = config;
+    let bound = match host.address(*port) {
+        Ok(address) => HttpListener::bind(address).await,
+        Err(error) => Err(error),
+    };
+    bound.map_err(|error| StartError::Http {
+        host: host.clone(),
+        port: *port,
+        error,
+    })
+}
+
+async fn clean_up(credentials: Arc<Credentials>, every: Duration) {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        credentials.clean_up().await;
+    }
+}
