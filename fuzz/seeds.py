@@ -56,6 +56,18 @@ def opened(header):
     return b"\0" + struct.pack(">H", len(header)) + header + bytes(92)
 
 
+def confirmation(subject):
+    """The body of a registration, with members of the right form."""
+    return {
+        "subject": subject,
+        "ed25519_spk": "11" * 32,
+        "challenge": "22" * 32,
+        "signature": "33" * 64,
+        "x25519_pub": "44" * 32,
+        "x25519_pop": "55" * 32,
+    }
+
+
 KINDS = {"chunk", "manifest", "identity", "prekey", "cluster", "bootstrap", "rotation", "revocation", "claim", "heartbeat"}
 FROM_HEX = {
     "query_hex": ["dns_query", "dns_tsig"],
@@ -81,9 +93,10 @@ def main():
                 seed("open", opened(value))
             if "@" in value and len(value) < 300:
                 seed("address", value.encode())
-                seed("registration_body", json.dumps({"subject": value}).encode())
+                seed("http_body", json.dumps(confirmation(value)).encode())
             if "." in value and len(value) < 300 and not value.startswith("v="):
                 seed("names", value.encode())
+                seed("http_body", json.dumps({"value": value, "ttl": 300}).encode())
     seed("config_yaml", (HERE.parent / "vectors/state-files/config.yaml").read_bytes())
     seed("erasure", bytes([3, 4, 1, 0]) + bytes(range(128)) * 3)
     seed("txt_rdata", b"\x05hello\x00" + b"\xff" + bytes(255))
