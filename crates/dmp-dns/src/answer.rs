@@ -5,15 +5,18 @@
 
 use core::net::IpAddr;
 
+pub use crate::reply::{
+    AnswerClass, Answered, Exchange, ExtendedError, Reply, Standing, Transport, respond, truncated,
+};
+
 use crate::limits;
 use crate::name::{self, Name};
 use crate::query::{Query, starts_with_mailbox};
 use crate::rcode::{Class, Opcode, Rcode, Rtype};
+use crate::reply::{Counts, Head, write};
 use crate::txt::PackedRrset;
 use crate::wire::Writer;
 
-/// Extended DNS error option (RFC 8914 2).
-pub(crate) const OPTION_EXTENDED_ERROR: u16 = 15;
 /// Seconds of the SOA: how secondaries would behave (node.md 2.4).
 const SOA_REFRESH: u32 = 3600;
 const SOA_RETRY: u32 = 600;
@@ -74,110 +77,6 @@ pub struct NameServer {
     pub addresses: Vec<IpAddr>,
 }
 
-/// How a request came and what its answer must leave room for.
-#[derive(Clone, Copy, Debug)]
-pub struct Exchange {
-    /// UDP with its limit, or TCP.
-    pub transport: Transport,
-    /// Unix seconds.
-    pub now: u64,
-    /// Octets that the caller will append (a TSIG record).
-    pub reserve: usize,
-}
-
-/// The transport, as far as it bounds an answer (node.md 2.6).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Transport {
-    /// At most what the client advertises, 512 without EDNS, and never more than `payload` (1232, D12).
-    Udp {
-        /// The server's own limit, also advertised in OPT.
-        payload: u16,
-    },
-    /// 65 535 octets; the EDNS payload never counts here.
-    Tcp,
-}
-
-impl Transport {
-    /// UDP with the default limit of D12.
-    pub const UDP: Self = Self::Udp {
-        payload: limits::UDP as u16,
-    };
-
-    /// The payload size our OPT advertises.
-    fn payload(self) -> u16 {
-        match self {
-            Self::Udp { payload } => payload,
-            Self::Tcp => limits::UDP as u16,
-        }
-    }
-}
-
-/// What was written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Answered {
-    /// Octets at the start of the buffer; 0 means that the buffer cannot hold even the question.
-    pub len: usize,
-    /// The response code, extended bits included.
-    pub rcode: Rcode,
-    /// The kind of answer, for counters and limits by class.
-    pub class: AnswerClass,
-}
-
-/// Kinds of answers that limits and counters tell apart.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum AnswerClass {
-    /// Records in the answer section.
-    Positive,
-    /// The name exists, the type does not.
-    NoData,
-    /// The name does not exist.
-    NxDomain,
-    /// TC=1, sections empty.
-    Truncated,
-    /// Any other response code.
-    Error,
-}
-
-/// Extended error information of an answer (RFC 8914); written only if the request had OPT.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ExtendedError<'a> {
-    /// INFO-CODE.
-    pub code: u16,
-    /// EXTRA-TEXT, may be empty.
-    pub text: &'a str,
-}
-
-impl ExtendedError<'_> {
-    /// INFO-CODE 0, Other: the text says it.
-    pub const OTHER: u16 = 0;
-    /// INFO-CODE 18, Prohibited.
-    pub const PROHIBITED: u16 = 18;
-    /// INFO-CODE 20, Not Authoritative.
-    pub const NOT_AUTHORITATIVE: u16 = 20;
-    /// INFO-CODE 21, Not Supported.
-    pub const NOT_SUPPORTED: u16 = 21;
-}
-
-/// Whether an answer speaks for its zone (the AA bit, node.md 2.5).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Standing {
-    /// AA=1.
-    Authoritative,
-    /// AA=0.
-    NotAuthoritative,
-}
-
-/// An answer without records: the result of an UPDATE, SERVFAIL, a refusal by policy.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Reply<'e> {
-    /// Response code.
-    pub rcode: Rcode,
-    /// AA bit; for an UPDATE: whether the zone is served here.
-    pub standing: Standing,
-    /// Why, for a client that speaks EDNS.
-    pub error: Option<ExtendedError<'e>>,
-}
-
 /// Answers a query into `out`: one lookup with the lower-cased name, then the bytes.
 ///
 /// UPDATE has its own walk ([`crate::update`]); any other opcode than QUERY is answered NOTIMP here.
@@ -235,50 +134,6 @@ pub fn answer_located<V: ZoneView + ?Sized>(
     })
 }
 
-/// Writes header, question (the zone section of an UPDATE) and, if the request had one, OPT.
-pub fn respond(
-    query: &Query<'_>,
-    reply: Reply<'_>,
-    exchange: Exchange,
-    out: &mut [u8],
-) -> Answered {
-    let head = Head {
-        rcode: reply.rcode,
-        standing: reply.standing,
-        error: reply.error,
-        truncated: false,
-    };
-    write(query, exchange, out, head, |_| Some(Counts::default()))
-}
-
-/// Writes the empty TC=1 answer that sends a client to TCP, as a limiter does instead of answering in full.
-pub fn truncated(query: &Query<'_>, exchange: Exchange, out: &mut [u8]) -> Answered {
-    write(
-        query,
-        exchange,
-        out,
-        Head {
-            truncated: true,
-            ..Head::NOERROR
-        },
-        |_| Some(Counts::default()),
-    )
-}
-
-impl Exchange {
-    /// Octets that the message may have without what the caller appends.
-    fn limit(&self, query: &Query<'_>) -> usize {
-        let limit = match (self.transport, query.edns()) {
-            (Transport::Tcp, _) => limits::MESSAGE,
-            (Transport::Udp { .. }, None) => limits::UDP_PLAIN,
-            (Transport::Udp { payload }, Some(edns)) => {
-                usize::from(edns.payload.min(payload)).max(limits::UDP_PLAIN)
-            }
-        };
-        limit.saturating_sub(self.reserve)
-    }
-}
-
 impl Apex {
     /// Addresses served at `owner`: the apex's own, or those of a name server inside the zone.
     fn addresses_at(&self, owner: &[u8]) -> &[IpAddr] {
@@ -299,32 +154,6 @@ impl Apex {
         };
         self.name.as_wire() == owner || self.name_servers.iter().any(above)
     }
-}
-
-/// Header bits and OPT of an answer.
-#[derive(Clone, Copy)]
-struct Head<'e> {
-    rcode: Rcode,
-    standing: Standing,
-    truncated: bool,
-    error: Option<ExtendedError<'e>>,
-}
-
-impl Head<'_> {
-    const NOERROR: Self = Self {
-        rcode: Rcode::NOERROR,
-        standing: Standing::Authoritative,
-        truncated: false,
-        error: None,
-    };
-}
-
-/// How many records the body of an answer put into each section.
-#[derive(Default)]
-struct Counts {
-    answer: u16,
-    authority: u16,
-    additional: u16,
 }
 
 /// What can be said of a request without looking anything up (node.md 2.9).
@@ -521,121 +350,5 @@ impl Records<'_, '_> {
             }
             Some(())
         })
-    }
-}
-
-/// Echoes the question, lets `body` write records, appends OPT, then fills in the header. A body that does not fit
-/// becomes TC=1 over UDP and SERVFAIL over TCP (node.md 2.6).
-fn write(
-    query: &Query<'_>,
-    exchange: Exchange,
-    out: &mut [u8],
-    mut head: Head<'_>,
-    body: impl FnOnce(&mut Writer<'_>) -> Option<Counts>,
-) -> Answered {
-    let limit = exchange.limit(query);
-    let echo = query.echo();
-    let mut writer = Writer::new(out);
-    let opt_len = opt_len(query, &head);
-    let written = writer.put(echo).and_then(|()| {
-        let counts = body(&mut writer)
-            .filter(|_| writer.position() + opt_len <= limit || writer.position() == echo.len());
-        let counts = counts.unwrap_or_else(|| {
-            writer.rewind(echo.len());
-            match exchange.transport {
-                Transport::Udp { .. } => head.truncated = true,
-                Transport::Tcp => {
-                    head = Head {
-                        rcode: Rcode::SERVFAIL,
-                        standing: Standing::NotAuthoritative,
-                        ..Head::NOERROR
-                    }
-                }
-            }
-            Counts::default()
-        });
-        put_opt(&mut writer, query, exchange, &head)?;
-        put_header(&mut writer, query, &head, &counts)?;
-        Some(counts)
-    });
-    let Some(counts) = written else {
-        return Answered {
-            len: 0,
-            rcode: Rcode::SERVFAIL,
-            class: AnswerClass::Error,
-        };
-    };
-    let class = match head.rcode {
-        _ if head.truncated => AnswerClass::Truncated,
-        Rcode::NOERROR if counts.answer > 0 => AnswerClass::Positive,
-        Rcode::NOERROR => AnswerClass::NoData,
-        Rcode::NXDOMAIN => AnswerClass::NxDomain,
-        _ => AnswerClass::Error,
-    };
-    Answered {
-        len: writer.position(),
-        rcode: head.rcode,
-        class,
-    }
-}
-
-fn put_header(
-    writer: &mut Writer<'_>,
-    query: &Query<'_>,
-    head: &Head<'_>,
-    counts: &Counts,
-) -> Option<()> {
-    let flags = query.message().get(2).copied().unwrap_or_default();
-    let authoritative = if head.standing == Standing::Authoritative {
-        0x04
-    } else {
-        0
-    };
-    let truncated = if head.truncated { 0x02 } else { 0 };
-    // Opcode and RD are the query's; RA, Z, AD and CD stay clear (node.md 2.5).
-    writer.patch(
-        2,
-        &[
-            0x80 | flags & 0x79 | authoritative | truncated,
-            (head.rcode.0 & 15) as u8,
-        ],
-    )?;
-    writer.patch(4, &u16::from(query.has_question()).to_be_bytes())?;
-    writer.patch(6, &counts.answer.to_be_bytes())?;
-    writer.patch(8, &counts.authority.to_be_bytes())?;
-    let additional = counts.additional + u16::from(query.edns().is_some());
-    writer.patch(10, &additional.to_be_bytes())
-}
-
-fn put_opt(
-    writer: &mut Writer<'_>,
-    query: &Query<'_>,
-    exchange: Exchange,
-    head: &Head<'_>,
-) -> Option<()> {
-    let Some(edns) = query.edns() else {
-        return Some(());
-    };
-    let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 }; // RFC 3225 3
-    writer.put(&[0])?;
-    writer.u16(Rtype::OPT.0)?;
-    writer.u16(exchange.transport.payload())?;
-    writer.put(&[(head.rcode.0 >> 4) as u8, 0, dnssec_ok, 0])?;
-    let Some(error) = head.error else {
-        return writer.u16(0);
-    };
-    let length = u16::try_from(error.text.len() + 2).ok()?;
-    writer.u16(length + 4)?;
-    writer.u16(OPTION_EXTENDED_ERROR)?;
-    writer.u16(length)?;
-    writer.u16(error.code)?;
-    writer.put(error.text.as_bytes())
-}
-
-fn opt_len(query: &Query<'_>, head: &Head<'_>) -> usize {
-    match (query.edns(), head.error) {
-        (None, _) => 0,
-        (Some(_), None) => 11,
-        (Some(_), Some(error)) => 17 + error.text.len(),
     }
 }

@@ -26,6 +26,7 @@ pub mod message;
 pub mod name;
 pub mod query;
 pub mod rcode;
+pub mod reply;
 pub mod tsig;
 pub mod txt;
 pub mod update;

@@ -5,10 +5,10 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::answer::OPTION_EXTENDED_ERROR;
 use crate::limits;
 use crate::name::Name;
 use crate::rcode::{Class, Opcode, Rcode, Rtype};
+use crate::reply::OPTION_EXTENDED_ERROR;
 use crate::txt;
 use crate::wire::{Malformed, Reader};
 

@@ -151,26 +151,31 @@ impl<'a> Query<'a> {
     }
 
     /// The whole message.
+    #[inline]
     pub fn message(&self) -> &'a [u8] {
         self.message
     }
 
     /// The message id.
+    #[inline]
     pub fn id(&self) -> u16 {
         u16::from_be_bytes(self.header_octets::<2>(0))
     }
 
     /// What the sender wants.
+    #[inline]
     pub fn opcode(&self) -> Opcode {
         Opcode(self.header_octets::<1>(2)[0] >> 3 & 15)
     }
 
     /// Whether there is exactly one question (RFC 9619).
+    #[inline]
     pub fn has_question(&self) -> bool {
         self.question.is_some()
     }
 
     /// QNAME, or the zone name of an UPDATE, as it stands in the message; empty without exactly one question.
+    #[inline]
     pub fn name(&self) -> &'a [u8] {
         let length = self.question.map_or(0, |question| question.name_len);
         self.message
@@ -179,16 +184,19 @@ impl<'a> Query<'a> {
     }
 
     /// QTYPE, or the zone type of an UPDATE; 0 without exactly one question.
+    #[inline]
     pub fn rtype(&self) -> Rtype {
         self.question.map_or(Rtype(0), |question| question.rtype)
     }
 
     /// QCLASS, or the zone class of an UPDATE; 0 without exactly one question.
+    #[inline]
     pub fn class(&self) -> Class {
         self.question.map_or(Class(0), |question| question.class)
     }
 
     /// The name in lower case, in the caller's buffer: the key of every lookup. Empty without exactly one question.
+    #[inline]
     pub fn lower_name<'b>(&self, buffer: &'b mut NameBuffer) -> &'b [u8] {
         let name = self.name();
         match buffer.get_mut(..name.len()) {
@@ -203,6 +211,7 @@ impl<'a> Query<'a> {
     }
 
     /// The OPT record, if there is one.
+    #[inline]
     pub fn edns(&self) -> Option<&Edns<'a>> {
         self.edns.as_ref()
     }
@@ -218,11 +227,13 @@ impl<'a> Query<'a> {
     }
 
     /// Offset behind the question section.
+    #[inline]
     pub(crate) fn question_end(&self) -> usize {
         self.question_end
     }
 
     /// The message up to the end of the question section, to be echoed byte for byte; only the header if there is not exactly one question.
+    #[inline]
     pub(crate) fn echo(&self) -> &'a [u8] {
         let end = if self.has_question() {
             self.question_end
@@ -232,6 +243,7 @@ impl<'a> Query<'a> {
         self.message.get(..end).unwrap_or_default()
     }
 
+    #[inline]
     fn header_octets<const N: usize>(&self, at: usize) -> [u8; N] {
         self.message
             .get(at..)

@@ -94,6 +94,7 @@ impl<'a> PackedRrset<'a> {
             .filter_map(|(record, _)| record.get(RECORD_HEAD..))
     }
 
+    #[inline]
     pub(crate) fn live(self, now: u64) -> Live {
         let mut live = Live {
             count: 0,
@@ -115,6 +116,7 @@ impl<'a> PackedRrset<'a> {
     }
 
     /// Live records with their remaining seconds (at least 1).
+    #[inline]
     pub(crate) fn live_records(self, now: u64) -> impl Iterator<Item = (&'a [u8], u32)> {
         let now = now as u32;
         self.raw()
@@ -123,15 +125,15 @@ impl<'a> PackedRrset<'a> {
             .map(|(record, remaining)| (record, remaining as u32))
     }
 
+    #[inline]
     fn raw(self) -> impl Iterator<Item = (&'a [u8], u32)> {
         let mut rest = self.0;
         std::iter::from_fn(move || {
-            let length = usize::from(u16::from_be_bytes(
-                *rest.get(10..RECORD_HEAD)?.first_chunk()?,
-            ));
-            let (record, behind) = rest.split_at_checked(RECORD_HEAD.checked_add(length)?)?;
+            let [.., e0, e1, e2, e3, length0, length1] = *rest.first_chunk::<RECORD_HEAD>()?;
+            let length = RECORD_HEAD + usize::from(u16::from_be_bytes([length0, length1]));
+            let (record, behind) = rest.split_at_checked(length)?;
             rest = behind;
-            let expires = u32::from_be_bytes(*record.get(6..10)?.first_chunk()?);
+            let expires = u32::from_be_bytes([e0, e1, e2, e3]);
             Some((record, expires))
         })
     }

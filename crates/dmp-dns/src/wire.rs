@@ -52,6 +52,7 @@ impl<'a> Reader<'a> {
         self.at >= self.message.len()
     }
 
+    #[inline]
     pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
         let end = self.at.checked_add(count).ok_or(Malformed::Truncated)?;
         let bytes = self.message.get(self.at..end).ok_or(Malformed::Truncated)?;
@@ -59,6 +60,7 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
+    #[inline]
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         self.take(N)?.try_into().map_err(|_| Malformed::Truncated)
     }
@@ -111,34 +113,40 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads an uncompressed name and returns its wire form, root label included.
+    #[inline]
     pub(crate) fn plain_name(&mut self) -> Result<&'a [u8], Malformed> {
-        let start = self.at;
+        let rest = self.message.get(self.at..).unwrap_or_default();
+        let mut end = 0usize;
         loop {
-            match self.u8()? {
+            let length = usize::from(*rest.get(end).ok_or(Malformed::Truncated)?);
+            end += 1;
+            match length {
                 0 => break,
-                length @ 1..=63 => {
-                    self.take(usize::from(length))?;
-                }
-                0xc0..=0xff => return Err(Malformed::Pointer),
+                1..=limits::LABEL => end += length,
+                0xc0.. => return Err(Malformed::Pointer),
                 _ => return Err(Malformed::LabelType),
             }
-            if self.at.saturating_sub(start) >= limits::NAME {
+            if end >= limits::NAME {
                 return Err(Malformed::NameTooLong);
             }
         }
-        self.message.get(start..self.at).ok_or(Malformed::Truncated)
+        self.take(end)
     }
 
     /// Reads one resource record; its RDATA stays bytes.
+    #[inline]
     pub(crate) fn record(&mut self) -> Result<RawRecord<'a>, Malformed> {
         let start = self.at;
-        self.name_with(|_| {})?;
-        let rtype = Rtype(self.u16()?);
-        let class = Class(self.u16()?);
-        let ttl = self.u32()?;
-        let length = usize::from(self.u16()?);
+        match self.message.get(start) {
+            Some(0) => self.at += 1, // the root, as of OPT
+            _ => self.name_with(|_| {})?,
+        }
+        let [type0, type1, class0, class1, ttl @ .., length0, length1] = self.array::<10>()?;
+        let rtype = Rtype(u16::from_be_bytes([type0, type1]));
+        let class = Class(u16::from_be_bytes([class0, class1]));
+        let ttl = u32::from_be_bytes(ttl);
         let rdata_at = self.at;
-        let rdata = self.take(length)?;
+        let rdata = self.take(usize::from(u16::from_be_bytes([length0, length1])))?;
         Ok(RawRecord {
             start,
             rtype,
@@ -178,6 +186,7 @@ impl<'a> Writer<'a> {
         self.at
     }
 
+    #[inline]
     pub(crate) fn put(&mut self, bytes: &[u8]) -> Option<()> {
         let end = self.at.checked_add(bytes.len())?;
         self.out.get_mut(self.at..end)?.copy_from_slice(bytes);
@@ -194,6 +203,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Overwrites bytes written before.
+    #[inline]
     pub(crate) fn patch(&mut self, at: usize, bytes: &[u8]) -> Option<()> {
         let end = at.checked_add(bytes.len())?;
         if end > self.at {
