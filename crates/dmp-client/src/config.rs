@@ -35,6 +35,17 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// The stable machine code (D32).
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "config-malformed",
+            Self::Unusable { .. } => "config-unusable",
+        }
+    }
+}
+
 /// Declares the keys once: field, type, default. From this list come the struct, its defaults, the loader and the writer.
 macro_rules! keys {
     ($($(#[$doc:meta])* $key:ident: $kind:ty = $default:expr;)*) => {

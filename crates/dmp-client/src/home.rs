@@ -43,6 +43,17 @@ pub enum HomeError {
 }
 
 impl HomeError {
+    /// The stable machine code (D32).
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NoConfig(_) => "home-no-config",
+            Self::Config { .. } => "home-config",
+            Self::Io { .. } => "home-file",
+            Self::Nowhere => "home-nowhere",
+        }
+    }
+
     fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }

@@ -5,6 +5,7 @@
 
 mod agent;
 pub mod config;
+pub mod connect;
 pub mod error;
 pub mod home;
 pub mod limits;

@@ -44,6 +44,19 @@ pub enum PassphraseError {
     },
 }
 
+impl PassphraseError {
+    /// The stable machine code (D32).
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Empty | Self::EmptyFile(_) => "passphrase-empty",
+            Self::File { .. } => "passphrase-file",
+            Self::Prompt(_) => "passphrase-prompt",
+            Self::Mismatch { .. } => "passphrase-mismatch",
+        }
+    }
+}
+
 /// A passphrase and where it came from.
 #[derive(Debug)]
 pub struct Passphrase {

@@ -97,6 +97,29 @@ pub enum RegisterError {
     Save(#[from] TokenError),
 }
 
+impl RegisterError {
+    /// The stable machine code (D32).
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NodeAddress(_) => "register-node",
+            Self::ForeignSubject { .. } => "register-foreign-subject",
+            Self::OwnAddress(_) => "register-own-address",
+            Self::NotSigned(_) => "register-not-signed",
+            Self::Unreachable { .. } => "register-unreachable",
+            Self::Disabled(_) => "register-disabled",
+            Self::UpdateDisabled(_) => "register-update-disabled",
+            Self::RateLimited(_) => "register-rate-limited",
+            Self::Signature { .. } => "register-signature",
+            Self::NotAllowed { .. } => "register-not-allowed",
+            Self::Taken { .. } => "register-taken",
+            Self::NoProof(_) => "register-no-proof",
+            Self::Unexpected { .. } => "register-unexpected",
+            Self::Save(_) => "register-save",
+        }
+    }
+}
+
 /// Who registers where.
 #[derive(Debug, Clone)]
 pub struct RegisterRequest {

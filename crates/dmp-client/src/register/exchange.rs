@@ -112,8 +112,8 @@ where
     T: DeserializeOwned + Send + 'static,
     F: FnOnce(&Agent, &str) -> Result<Response<Body>, ureq::Error> + Send + 'static,
 {
-    let agent = agent_for(node.host(), HTTP_WRITE_TIMEOUT);
     let url = format!("{node}{}", route.path());
+    let agent = agent_for(&url, HTTP_WRITE_TIMEOUT);
     let exchange = move || {
         let mut response =
             send(&agent, &url).map_err(|error| Refusal::Unreachable(error.to_string()))?;

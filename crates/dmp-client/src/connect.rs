@@ -1,0 +1,462 @@
+//! From a configuration to what a networked command works with: reader, writer, claim sender, profile (client.md 4, federation.md 3.2).
+//!
+//! It asks nobody: hosts are looked up when something is written.
+
+use std::net::{IpAddr, SocketAddr};
+
+use dmp_core::name::Zone;
+use dmp_net::exchange::Dnssec;
+use dmp_net::upstream::parse_upstream;
+use dmp_net::{PoolOptions, SystemFallback};
+
+use crate::agent::is_loopback;
+use crate::config::{Config, ConfigError};
+use crate::error::WriteError;
+use crate::home::{Home, host_of_endpoint};
+use crate::mesh::{Applied, Message, Operation, Pending, UpdateTarget, Writer};
+use crate::ops::{FirstUse, Profile, Provider, ProviderConfig, RotationPolicy};
+use crate::reader::Resolvers;
+use crate::writer::{DnsClaims, HttpWriter, TsigCredential, TsigWriter};
+
+/// Port of a server that takes updates where none is configured.
+const UPDATE_PORT: u16 = 53;
+/// Port of the home node's DNS where only its endpoint is known (client.md 4.6).
+const HOME_NODE_PORT: u16 = 5353;
+/// The provider seed where the configuration names none (D26): zone and endpoint.
+const BUILT_IN_SEED: (&str, &str) = ("dmp.dnsmesh.io", "https://dnsmesh.io");
+
+/// What the environment says about a connection (cli.md 1.1).
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectOptions {
+    /// Port of unsigned claim updates to other zones.
+    pub provider_dns_port: u16,
+    /// Whether the system may resolve hosts of update targets although resolvers are configured.
+    pub system_fallback: SystemFallback,
+}
+
+/// Why a configuration gives no connection. The user has to change it.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// A key is unusable.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Neither an endpoint nor a TSIG key.
+    #[error("no endpoint is configured: nothing can be published")]
+    NoEndpoint,
+    /// The TSIG settings do not make a key or name no server.
+    #[error("{0}")]
+    Tsig(#[from] WriteError),
+}
+
+impl ConnectError {
+    /// The stable machine code (D32).
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Config(error) => error.code(),
+            Self::NoEndpoint => "connect-no-endpoint",
+            Self::Tsig(_) => "connect-tsig",
+        }
+    }
+}
+
+/// What a networked command works with.
+pub struct Connection {
+    /// Who the user is.
+    pub profile: Profile,
+    /// Look-ups.
+    pub reader: Resolvers,
+    /// Changes to the own zone.
+    pub writer: Box<dyn Writer>,
+    /// Claims in other zones.
+    pub claims: DnsClaims,
+}
+
+impl Connection {
+    /// Chooses reader and writer as client.md 4.2 says; `now` decides whether a saved token is still worth sending.
+    pub fn new(
+        config: &Config,
+        home: &Home,
+        options: ConnectOptions,
+        now: u64,
+    ) -> Result<Self, ConnectError> {
+        let reader = reader(config, options.system_fallback)?;
+        let writer: Box<dyn Writer> = match tsig_writer(config, &reader)? {
+            Some(writer) => Box::new(writer),
+            None if config.endpoint.is_empty() => return Err(ConnectError::NoEndpoint),
+            None => {
+                let saved = home.token_for_endpoint(&config.endpoint, now);
+                let token = config
+                    .http_token
+                    .as_deref()
+                    .or(saved.as_ref().map(|saved| saved.token.as_str()));
+                Box::new(HttpWriter::new(&config.endpoint, token))
+            }
+        };
+        Ok(Self {
+            profile: profile(config)?,
+            claims: DnsClaims::new(reader.clone(), options.provider_dns_port),
+            reader,
+            writer,
+        })
+    }
+}
+
+/// The look-ups that a configuration describes (client.md 4.1): pool, single resolver or system.
+pub fn reader(config: &Config, fallback: SystemFallback) -> Result<Resolvers, ConfigError> {
+    let unusable = |key, error: &dyn std::fmt::Display| ConfigError::Unusable {
+        key,
+        reason: error.to_string(),
+    };
+    let dnssec = if config.dnssec_required {
+        Dnssec::Requested
+    } else {
+        Dnssec::Ignored
+    };
+    let pool = PoolOptions {
+        dnssec,
+        ..PoolOptions::default()
+    };
+    let single = PoolOptions {
+        dnssec,
+        ..PoolOptions::system()
+    };
+    let upstreams: Vec<SocketAddr> = config
+        .dns_resolvers
+        .iter()
+        .map(|entry| parse_upstream(entry).map_err(|error| unusable("dns_resolvers", &error)))
+        .collect::<Result<_, _>>()?;
+    if let Some(resolvers) = Resolvers::configured(upstreams, pool, fallback) {
+        return Ok(resolvers);
+    }
+    match &config.dns_host {
+        Some(host) => {
+            let address: IpAddr = host
+                .trim()
+                .parse()
+                .map_err(|error| unusable("dns_host", &error))?;
+            Ok(Resolvers::single(
+                SocketAddr::new(address, config.dns_port),
+                single,
+            ))
+        }
+        None => Ok(Resolvers::system(single)),
+    }
+}
+
+/// The parts of a configuration that operations need (client.md 1, 3).
+pub fn profile(config: &Config) -> Result<Profile, ConfigError> {
+    let mut profile = Profile::new(config.username.as_str(), config.mesh_zone()?);
+    profile.identity_zone = config.identity_zone()?;
+    profile.first_use = if config.allow_tofu {
+        FirstUse::Deliver
+    } else {
+        FirstUse::Refuse
+    };
+    profile.rotation = if config.follows_rotations() {
+        RotationPolicy::Follow
+    } else {
+        RotationPolicy::Ignore
+    };
+    profile.providers = providers(config);
+    profile.own_node = own_node(config);
+    Ok(profile)
+}
+
+/// Where claims are left for people who do not know this user (federation.md 3.2, D26).
+fn providers(config: &Config) -> ProviderConfig {
+    let zone = |text: &str| Zone::parse(text).ok();
+    if !config.claim_provider_override.is_empty() {
+        let fixed = Provider::fixed(
+            &config.claim_provider_override,
+            zone(&config.claim_provider_zone).as_ref(),
+        );
+        return fixed.map_or_else(ProviderConfig::default, ProviderConfig::Fixed);
+    }
+    let endpoint = host_of_endpoint(&config.endpoint)
+        .filter(|host| is_name(host))
+        .unwrap_or_default();
+    let mut candidates = Vec::new();
+    for candidate in [&config.cluster_base_domain, &config.tsig_zone, endpoint]
+        .into_iter()
+        .filter_map(zone)
+    {
+        if !candidates.contains(&candidate) {
+            candidates.push(candidate);
+        }
+    }
+    let seeds = match &config.provider_seeds {
+        None => zone(BUILT_IN_SEED.0)
+            .map(|zone| Provider {
+                zone,
+                endpoint: BUILT_IN_SEED.1.to_owned(),
+            })
+            .into_iter()
+            .collect(),
+        Some(seeds) => seeds
+            .iter()
+            .filter_map(|seed| provider_seed(seed))
+            .collect(),
+    };
+    ProviderConfig::Discovered { candidates, seeds }
+}
+
+/// A zone `z` means (z, `https://z`), a URL (its host, the URL).
+fn provider_seed(seed: &str) -> Option<Provider> {
+    let (zone, endpoint) = match host_of_endpoint(seed) {
+        Some(host) if seed.contains("://") => (host, seed.to_owned()),
+        _ => (seed, format!("https://{seed}")),
+    };
+    Some(Provider {
+        zone: Zone::parse(zone).ok()?,
+        endpoint,
+    })
+}
+
+/// The DNS listener of the home node (client.md 4.6); never `dns_host`, which is usually a public resolver.
+fn own_node(config: &Config) -> Option<UpdateTarget> {
+    let target = |host: &str, port: u16| {
+        Some(UpdateTarget {
+            host: host.to_ascii_lowercase(),
+            port: Some(port),
+        })
+    };
+    if !config.local_node_dns_server.is_empty() && config.local_node_dns_port != 0 {
+        return target(&config.local_node_dns_server, config.local_node_dns_port);
+    }
+    if !config.tsig_dns_server.is_empty() {
+        return target(
+            &config.tsig_dns_server,
+            or_default(config.tsig_dns_port, UPDATE_PORT),
+        );
+    }
+    target(
+        host_of_endpoint(&config.endpoint)?,
+        or_default(config.dns_port, HOME_NODE_PORT),
+    )
+}
+
+/// The UPDATE writer, if a TSIG key is configured (client.md 4.2).
+fn tsig_writer(config: &Config, resolvers: &Resolvers) -> Result<Option<HomeZone>, ConnectError> {
+    if config.tsig_key_name.is_empty() || config.tsig_secret_hex.is_empty() {
+        return Ok(None);
+    }
+    let missing =
+        |what: &str| WriteError::Misconfigured(format!("a TSIG key is configured, but no {what}"));
+    let zone = Zone::parse(&config.tsig_zone).map_err(|_| missing("usable tsig_zone"))?;
+    let host = match config.tsig_dns_server.as_str() {
+        "" => host_of_endpoint(&config.endpoint)
+            .filter(|host| is_name(host))
+            .ok_or_else(|| missing("tsig_dns_server"))?,
+        server => server,
+    };
+    let credential = TsigCredential::parse(
+        &config.tsig_key_name,
+        &config.tsig_secret_hex,
+        &config.tsig_algorithm,
+        &zone,
+    )?;
+    let server = UpdateTarget {
+        host: host.to_ascii_lowercase(),
+        port: Some(or_default(config.tsig_dns_port, UPDATE_PORT)),
+    };
+    Ok(Some(HomeZone {
+        resolvers: resolvers.clone(),
+        server,
+        credential,
+    }))
+}
+
+/// Neither an address literal nor this machine.
+fn is_name(host: &str) -> bool {
+    host.parse::<IpAddr>().is_err() && !is_loopback(host)
+}
+
+fn or_default(port: u16, default: u16) -> u16 {
+    if port == 0 { default } else { port }
+}
+
+/// Writes to the own zone by signed UPDATE; the server's address is looked up when there is something to write.
+struct HomeZone {
+    resolvers: Resolvers,
+    server: UpdateTarget,
+    credential: TsigCredential,
+}
+
+impl Writer for HomeZone {
+    fn apply<'a>(&'a self, operations: &'a [Operation]) -> Pending<'a, Applied> {
+        Box::pin(async move {
+            match self.resolvers.server(&self.server, UPDATE_PORT).await {
+                Ok(address) => {
+                    TsigWriter::new(address, self.credential.clone())
+                        .apply(operations)
+                        .await
+                }
+                Err(error) => {
+                    let outcome = Err(WriteError::Unreachable(error.to_string()));
+                    Applied {
+                        messages: vec![Message {
+                            operations: 0..operations.len(),
+                            bytes: 0,
+                            outcome,
+                        }],
+                    }
+                }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(change: impl FnOnce(&mut Config)) -> Config {
+        let mut config = Config {
+            username: "alice".into(),
+            domain: "mesh.test".into(),
+            ..Config::default()
+        };
+        change(&mut config);
+        config
+    }
+
+    fn options() -> ConnectOptions {
+        ConnectOptions {
+            provider_dns_port: 53,
+            system_fallback: SystemFallback::Forbidden,
+        }
+    }
+
+    #[test]
+    fn a_fixed_provider_stops_all_discovery_and_a_useless_one_leaves_none() {
+        let fixed = config(|config| {
+            config.claim_provider_override = "http://127.0.0.1:9".into();
+            config.claim_provider_zone = "alpha.test".into();
+        });
+        assert!(
+            matches!(providers(&fixed), ProviderConfig::Fixed(provider) if provider.zone.as_str() == "alpha.test")
+        );
+        let useless = config(|config| config.claim_provider_override = "http://127.0.0.1:9".into());
+        assert_eq!(providers(&useless), ProviderConfig::default());
+    }
+
+    #[test]
+    fn seeds_are_the_built_in_one_or_what_the_user_says() {
+        let seeds = |seeds: Option<Vec<&str>>| {
+            let config = config(|config| {
+                config.provider_seeds =
+                    seeds.map(|seeds| seeds.into_iter().map(str::to_owned).collect())
+            });
+            match providers(&config) {
+                ProviderConfig::Discovered { seeds, .. } => seeds
+                    .into_iter()
+                    .map(|seed| (seed.zone.to_string(), seed.endpoint))
+                    .collect::<Vec<_>>(),
+                fixed => panic!("{fixed:?}"),
+            }
+        };
+        let pair = |zone: &str, endpoint: &str| (zone.to_owned(), endpoint.to_owned());
+        assert_eq!(seeds(None), [pair("dmp.dnsmesh.io", "https://dnsmesh.io")]);
+        assert_eq!(seeds(Some(vec![])), []);
+        assert_eq!(
+            seeds(Some(vec!["z.test", "http://u.test:8053/"])),
+            [
+                pair("z.test", "https://z.test"),
+                pair("u.test", "http://u.test:8053/")
+            ]
+        );
+    }
+
+    #[test]
+    fn candidates_are_zones_not_addresses_and_stand_once() {
+        let config = config(|config| {
+            config.tsig_zone = "Mesh.test.".into();
+            config.endpoint = "https://mesh.test:8053".into();
+        });
+        let ProviderConfig::Discovered { candidates, .. } = providers(&config) else {
+            panic!("not fixed")
+        };
+        assert_eq!(
+            candidates.iter().map(Zone::as_str).collect::<Vec<_>>(),
+            ["mesh.test"]
+        );
+        let literal = super::providers(&Config {
+            endpoint: "http://192.0.2.1".into(),
+            ..config.clone()
+        });
+        assert!(
+            matches!(literal, ProviderConfig::Discovered { candidates, .. } if candidates.len() == 1)
+        );
+    }
+
+    #[test]
+    fn the_home_node_is_the_local_endpoint_then_the_update_server_then_the_endpoints_host() {
+        let mut config = config(|config| {
+            config.endpoint = "https://Node.test".into();
+            config.dns_host = Some("9.9.9.9".into());
+            config.dns_port = 0;
+        });
+        let place =
+            |config: &Config| own_node(config).map(|target| (target.host, target.port.unwrap()));
+        assert_eq!(place(&config), Some(("node.test".into(), 5353)));
+        config.tsig_dns_server = "192.0.2.7".into();
+        config.tsig_dns_port = 0;
+        assert_eq!(place(&config), Some(("192.0.2.7".into(), 53)));
+        config.local_node_dns_server = "127.0.0.1".into();
+        assert_eq!(
+            place(&config),
+            Some(("192.0.2.7".into(), 53)),
+            "half a pair does not count"
+        );
+        config.local_node_dns_port = 25353;
+        assert_eq!(place(&config), Some(("127.0.0.1".into(), 25353)));
+    }
+
+    #[test]
+    fn a_connection_needs_an_endpoint_or_a_complete_key() {
+        let home = Home::at("/nonexistent");
+        let connect = |config: &Config| Connection::new(config, &home, options(), 0).map(drop);
+        assert!(matches!(
+            connect(&config(|_| {})),
+            Err(ConnectError::NoEndpoint)
+        ));
+        connect(&config(|config| {
+            config.endpoint = "https://node.test".into()
+        }))
+        .unwrap();
+        let mut keyed = config(|config| {
+            config.tsig_key_name = "alice-1.mesh.test.".into();
+            config.tsig_secret_hex = "aa".repeat(32);
+            config.tsig_zone = "mesh.test".into();
+        });
+        assert!(
+            matches!(connect(&keyed), Err(ConnectError::Tsig(WriteError::Misconfigured(reason))) if reason.contains("tsig_dns_server"))
+        );
+        keyed.endpoint = "http://127.0.0.1:8053".into();
+        assert!(
+            connect(&keyed).is_err(),
+            "an address is no default for the update server"
+        );
+        keyed.tsig_dns_server = "127.0.0.1".into();
+        connect(&keyed).unwrap();
+        keyed.tsig_algorithm = "hmac-md5".into();
+        assert!(connect(&keyed).is_err());
+    }
+
+    #[test]
+    fn unusable_resolvers_are_named() {
+        let error = reader(
+            &config(|config| config.dns_resolvers = vec!["dns.test".into()]),
+            SystemFallback::Forbidden,
+        )
+        .unwrap_err();
+        assert!(error.to_string().contains("dns_resolvers"), "{error}");
+        let error = reader(
+            &config(|config| config.dns_host = Some("dns.test".into())),
+            SystemFallback::Forbidden,
+        )
+        .unwrap_err();
+        assert!(error.to_string().contains("dns_host"), "{error}");
+    }
+}
