@@ -1,0 +1,93 @@
+//! The verbs, one file each: arguments in, one report or failure out (cli.md 3).
+
+mod contacts;
+mod identity_fetch;
+mod identity_publish;
+mod identity_show;
+mod init;
+mod intro;
+mod prekeys;
+mod recv;
+mod register;
+mod send;
+
+use crate::args::{
+    Args, Command, ContactsCommand, IdentityCommand, IntroCommand, TsigCommand, UserCommand,
+};
+use crate::context::Context;
+use crate::exit::{Exit, Failure};
+use crate::report::{Format, Report};
+use crate::{logging, prompt};
+
+/// What a verb returns.
+pub(crate) type Outcome = Result<Box<dyn Report>, Failure>;
+
+/// Does what the command line asks and prints the outcome.
+pub(crate) fn run(args: Args) -> Exit {
+    let format = match &args.command {
+        Command::User(command) => Format::from(command.output()),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return format.fail(&Failure::user("runtime", format!("cannot start: {error}")));
+        }
+    };
+    let done = runtime.block_on(async {
+        match args.command {
+            Command::User(command) => {
+                logging::show_warnings();
+                tokio::spawn(end_on_interrupt());
+                let context = Context::of_process(args.config_home, args.tokens_home, format)?;
+                perform(&context, command)
+                    .await
+                    .map(|report| format.print(report.as_ref()))
+            }
+        }
+    });
+    runtime.shutdown_background();
+    done.unwrap_or_else(|failure| format.fail(&failure))
+}
+
+/// Ctrl-C ends a verb wherever it is; every file is changed in one step, so nothing is left half done.
+async fn end_on_interrupt() {
+    if tokio::signal::ctrl_c().await.is_ok() {
+        prompt::restore_terminal();
+        std::process::exit(i32::from(Exit::Interrupted.status()));
+    }
+}
+
+async fn perform(context: &Context, command: UserCommand) -> Outcome {
+    match command {
+        UserCommand::Init(args) => init::init(context, args).await,
+        UserCommand::Register(args) => register::token(context, args).await,
+        UserCommand::Tsig(TsigCommand::Register {
+            node,
+            dns_server,
+            dns_port,
+        }) => register::tsig(context, node, dns_server, dns_port).await,
+        UserCommand::Identity(IdentityCommand::Show(_)) => identity_show::show(context),
+        UserCommand::Identity(IdentityCommand::Publish(args)) => {
+            identity_publish::publish(context, args).await
+        }
+        UserCommand::Identity(IdentityCommand::RefreshPrekeys(args)) => {
+            prekeys::refresh(context, args).await
+        }
+        UserCommand::Identity(IdentityCommand::Fetch(args)) => {
+            identity_fetch::fetch(context, args).await
+        }
+        UserCommand::Contacts(ContactsCommand::Add(args)) => contacts::add(context, args),
+        UserCommand::Contacts(ContactsCommand::List(_)) => contacts::list(context),
+        UserCommand::Send(args) => send::send(context, args).await,
+        UserCommand::Recv(args) => recv::recv(context, args).await,
+        UserCommand::Intro(IntroCommand::List(_)) => intro::list(context),
+        UserCommand::Intro(IntroCommand::Accept { id, .. }) => intro::accept(context, id),
+        UserCommand::Intro(IntroCommand::Trust(args)) => intro::trust(context, args),
+        UserCommand::Intro(IntroCommand::Block { id, note, .. }) => {
+            intro::block(context, id, &note)
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! `init`: the configuration of a new identity (cli.md 3.1, D29).
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use dmp_client::config::{Config, normalize_endpoint};
+use dmp_client::home::host_of_endpoint;
+use dmp_client::mesh::system_random;
+use dmp_client::probe::find_node_dns;
+use dmp_core::address::{Address, validate_local_part};
+use dmp_core::keys::Salt;
+use dmp_core::name::Zone;
+use dmp_net::upstream::parse_upstream;
+use dmp_net::{PoolOptions, Resolution, ResolverPool, SystemFallback};
+use serde::Serialize;
+
+use super::Outcome;
+use crate::args::{DEFAULT_DOMAIN, InitArgs};
+use crate::context::Context;
+use crate::exit::Failure;
+use crate::report::{Report, line};
+
+/// Resolvers written when the user names none.
+const DEFAULT_RESOLVERS: [&str; 2] = ["1.1.1.1", "8.8.8.8"];
+
+/// Writes `config.yaml` with a fresh salt.
+pub(crate) async fn init(context: &Context, args: InitArgs) -> Outcome {
+    let path = context.home.config_path();
+    if context.home.has_config() && !args.force {
+        return Err(Failure::user(
+            "init-config-exists",
+            format!("config already exists at {}", path.display()),
+        )
+        .hint("--force overwrites it with a new salt, which makes a new identity"));
+    }
+    let mut notes = Vec::new();
+    let (username, domain) = own_name(&args, &mut notes)?;
+    let dns_resolvers = resolvers(&args)?;
+    let identity_domain = args.identity_domain.trim().to_owned();
+    if !identity_domain.is_empty() {
+        zone("--identity-domain", &identity_domain)?;
+    }
+    let mut config = Config {
+        username,
+        domain,
+        endpoint: normalize_endpoint(args.endpoint.as_deref().unwrap_or_default()),
+        http_token: args.http_token.filter(|token| !token.is_empty()),
+        dns_host: args.dns_host.filter(|host| !host.is_empty()),
+        dns_port: args.dns_port,
+        dns_resolvers,
+        identity_domain,
+        allow_tofu: args.allow_tofu,
+        dnssec_required: args.require_dnssec,
+        kdf_salt: Salt::generate(&mut system_random()).to_hex(),
+        ..Config::default()
+    };
+    if !args.no_probe_local_dns
+        && let Some(server) = probe(&config).await
+    {
+        config.local_node_dns_server = server.ip().to_string();
+        config.local_node_dns_port = server.port();
+    }
+    context.home.save_config(&config)?;
+    Ok(Box::new(Written {
+        path,
+        config,
+        notes,
+    }))
+}
+
+/// Looks for the DNS listener of the home node (node.md C1), through the resolvers just configured (client.md 4.7).
+async fn probe(config: &Config) -> Option<SocketAddr> {
+    let host = host_of_endpoint(&config.endpoint)?;
+    let upstreams = config
+        .dns_resolvers
+        .iter()
+        .filter_map(|entry| parse_upstream(entry).ok())
+        .collect();
+    match ResolverPool::new(upstreams, PoolOptions::default()) {
+        Ok(pool) => find_node_dns(host, Resolution::Pool(&pool, SystemFallback::Forbidden)).await,
+        Err(_) => find_node_dns(host, Resolution::System).await,
+    }
+}
+
+/// Splits `user@host` and checks that the address has the one canonical form (D29).
+fn own_name(args: &InitArgs, notes: &mut Vec<String>) -> Result<(String, String), Failure> {
+    let (typed, host) = match args.username.split_once('@') {
+        Some((user, host)) if user.is_empty() || host.is_empty() => {
+            return Err(Failure::user(
+                "init-address",
+                format!("`{}` is not user@host: one half is empty", args.username),
+            ));
+        }
+        Some((user, host)) => (user, Some(host)),
+        None => (args.username.as_str(), None),
+    };
+    let username = typed.to_ascii_lowercase();
+    if username != typed {
+        notes.push(format!(
+            "note: the user name is written in lower case: {username}"
+        ));
+    }
+    validate_local_part(&username).map_err(|error| {
+        Failure::user("init-user-name", format!("user name `{typed}`: {error}"))
+    })?;
+    let domain = match host {
+        Some(host) if args.domain == DEFAULT_DOMAIN => host,
+        _ => args.domain.as_str(),
+    };
+    let zone = zone("mesh zone", domain)?;
+    Address::new(&username, zone.as_str()).map_err(|error| {
+        Failure::user(
+            "init-address",
+            format!("`{username}@{domain}` is not an address: {error}"),
+        )
+    })?;
+    if !zone.as_str().contains('.') {
+        notes.push(format!(
+            "warning: `{domain}` has one label only; nodes refuse to register such addresses"
+        ));
+    }
+    Ok((username, domain.to_owned()))
+}
+
+fn zone(what: &str, text: &str) -> Result<Zone, Failure> {
+    Zone::parse(text)
+        .map_err(|error| Failure::user("init-zone", format!("{what} `{text}`: {error}")))
+}
+
+fn resolvers(args: &InitArgs) -> Result<Vec<String>, Failure> {
+    match &args.dns_resolvers {
+        Some(list) if !list.is_empty() => {
+            let items = list
+                .split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty());
+            let entries: Vec<String> = items.map(canonical_resolver).collect::<Result<_, _>>()?;
+            if entries.is_empty() {
+                return Err(Failure::user(
+                    "init-resolvers",
+                    "invalid --dns-resolvers: the list is empty",
+                ));
+            }
+            Ok(entries)
+        }
+        _ if args.no_default_resolvers => Ok(Vec::new()),
+        _ => Ok(DEFAULT_RESOLVERS.map(str::to_owned).to_vec()),
+    }
+}
+
+/// `ip`, or `ip:port` and `[ipv6]:port` where a port was written.
+fn canonical_resolver(entry: &str) -> Result<String, Failure> {
+    let upstream = parse_upstream(entry).map_err(|error| {
+        Failure::user(
+            "init-resolvers",
+            format!("invalid --dns-resolvers: {error}"),
+        )
+    })?;
+    let literal = entry.trim_start_matches('[').trim_end_matches(']');
+    let has_port = literal.parse::<IpAddr>().is_err();
+    Ok(if has_port {
+        upstream.to_string()
+    } else {
+        upstream.ip().to_string()
+    })
+}
+
+struct Written {
+    path: PathBuf,
+    config: Config,
+    notes: Vec<String>,
+}
+
+impl Written {
+    fn local_dns(&self) -> Option<String> {
+        let Config {
+            local_node_dns_server: server,
+            local_node_dns_port: port,
+            ..
+        } = &self.config;
+        (!server.is_empty()).then(|| format!("{server}:{port}"))
+    }
+}
+
+impl Report for Written {
+    fn text(&self) -> String {
+        let probed = self
+            .local_dns()
+            .map(|endpoint| format!("  probed local DNS endpoint: {endpoint}\n"))
+            .unwrap_or_default();
+        format!(
+            "{probed}wrote config to {}\n\
+             Set a passphrase: DMP_PASSPHRASE, passphrase_file in that file, or type it when asked.\n\
+             Keep that file: without its salt the passphrase alone does not bring your keys back.\n",
+            self.path.display()
+        )
+    }
+
+    fn json(&self) -> String {
+        #[derive(Serialize)]
+        struct Members<'a> {
+            path: &'a Path,
+            local_dns: Option<String>,
+        }
+        line(
+            "dmp.init/1",
+            &Members {
+                path: &self.path,
+                local_dns: self.local_dns(),
+            },
+        )
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let mut notes = self.notes.clone();
+        if self.local_dns().is_none() {
+            notes.push(
+                "hint: no DNS endpoint of the home node is known; messages inside your own zone arrive faster with \
+                 local_node_dns_server and local_node_dns_port set"
+                    .to_owned(),
+            );
+        }
+        notes
+    }
+}

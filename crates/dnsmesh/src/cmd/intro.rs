@@ -1,0 +1,259 @@
+//! `intro list|accept|trust|block`: messages of senders nobody pinned (cli.md 3.6, D6). No network.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use dmp_client::connect;
+use dmp_client::ops::{IntroError, intros_accept, intros_block, intros_list, intros_trust};
+use dmp_client::store::{Contact, InboxMessage, Intro, IntroId, Store};
+use dmp_core::id::UnixTime;
+use dmp_core::keys::SigningPublicKey;
+use serde::Serialize;
+
+use super::Outcome;
+use crate::args::TrustArgs;
+use crate::context::Context;
+use crate::exit::{Exit, Failure};
+use crate::prompt::StandardInput;
+use crate::report::{Report, line};
+use crate::screen;
+use crate::time::{now, utc};
+
+/// Characters of a message that the list shows.
+const PREVIEW: usize = 120;
+
+/// Prints what waits.
+pub(crate) fn list(context: &Context) -> Outcome {
+    let (_, store) = context.unlock_store(StandardInput::Free)?;
+    Ok(Box::new(Waiting {
+        intros: intros_list(&store)?,
+        now: UnixTime::new(now()),
+    }))
+}
+
+/// Takes one message without pinning its sender.
+pub(crate) fn accept(context: &Context, id: i64) -> Outcome {
+    let (_, store) = context.unlock_store(StandardInput::Free)?;
+    let message = intros_accept(&store, IntroId::new(id), UnixTime::new(now()))?;
+    Ok(Box::new(Taken {
+        id,
+        message,
+        contact: None,
+        store,
+    }))
+}
+
+/// Takes a message and pins its sender's signing key.
+pub(crate) fn trust(context: &Context, args: TrustArgs) -> Outcome {
+    let (unlocked, store) = context.unlock_store(StandardInput::Free)?;
+    let profile = connect::profile(&unlocked.config)?;
+    let (id, label, username) = (
+        IntroId::new(args.id),
+        args.label.as_deref(),
+        args.username.as_deref(),
+    );
+    let (contact, message) = intros_trust(
+        &store,
+        &profile,
+        &unlocked.identity,
+        id,
+        label,
+        username,
+        UnixTime::new(now()),
+    )?;
+    Ok(Box::new(Taken {
+        id: args.id,
+        message,
+        contact: Some(contact),
+        store,
+    }))
+}
+
+/// Drops a message and silences its sender.
+pub(crate) fn block(context: &Context, id: i64, note: &str) -> Outcome {
+    let (_, store) = context.unlock_store(StandardInput::Free)?;
+    let signer = intros_block(&store, IntroId::new(id), note, UnixTime::new(now()))?;
+    Ok(Box::new(Silenced { id, signer }))
+}
+
+impl From<IntroError> for Failure {
+    fn from(error: IntroError) -> Self {
+        Self::new(Exit::User, error.code(), error).hint("nothing was changed")
+    }
+}
+
+/// The verified address of the sender, else a name made from the key.
+fn label(intro: &Intro) -> String {
+    let key = intro.signer.to_string();
+    intro.address.as_ref().map_or_else(
+        || format!("intro-{}", key.get(..12).unwrap_or(&key)),
+        ToString::to_string,
+    )
+}
+
+struct Waiting {
+    intros: Vec<Intro>,
+    now: UnixTime,
+}
+
+impl Waiting {
+    fn state(&self, intro: &Intro) -> &'static str {
+        if intro.expires > self.now {
+            "fresh"
+        } else {
+            "EXPIRED"
+        }
+    }
+}
+
+impl Report for Waiting {
+    fn text(&self) -> String {
+        if self.intros.is_empty() {
+            return "(no pending intros)\n".to_owned();
+        }
+        let rows = self.intros.iter().map(|intro| {
+            format!(
+                "#{}  {}  [{}]\n  sender_spk: {}\n  from zone:  {}\n  received:   {}\n  message:    {}\n  reason:     {}\n\n",
+                intro.id.get(),
+                label(intro),
+                self.state(intro),
+                intro.signer,
+                intro.zone,
+                intro.received.as_secs(),
+                preview(&intro.body),
+                screen::line(&intro.reason.text),
+            )
+        });
+        rows.collect()
+    }
+
+    fn json(&self) -> String {
+        #[derive(Serialize)]
+        struct Members<'a> {
+            id: i64,
+            label: String,
+            state: &'a str,
+            signing_public_key: String,
+            zone: String,
+            received_at: String,
+            reason: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            body: Option<&'a str>,
+            bytes: usize,
+        }
+        let rows = self.intros.iter().map(|intro| {
+            let members = Members {
+                id: intro.id.get(),
+                label: label(intro),
+                state: self.state(intro),
+                signing_public_key: intro.signer.to_string(),
+                zone: intro.zone.to_string(),
+                received_at: utc(i64::try_from(intro.received.as_secs()).unwrap_or(i64::MAX)),
+                reason: &intro.reason.code,
+                body: std::str::from_utf8(&intro.body).ok(),
+                bytes: intro.body.len(),
+            };
+            line("dmp.intro/1", &members)
+        });
+        rows.collect()
+    }
+}
+
+/// The beginning of a text on one line.
+fn preview(body: &[u8]) -> String {
+    let Ok(text) = std::str::from_utf8(body) else {
+        return format!("(binary, {} bytes)", body.len());
+    };
+    let beginning: String = text.chars().take(PREVIEW).collect();
+    let more = if beginning.len() < text.len() {
+        "…"
+    } else {
+        ""
+    };
+    format!("{}{more}", screen::line(&beginning))
+}
+
+struct Taken {
+    id: i64,
+    message: InboxMessage,
+    contact: Option<Contact>,
+    store: Store,
+}
+
+impl Report for Taken {
+    fn text(&self) -> String {
+        let body = screen::indented_body(&self.message.body);
+        match &self.contact {
+            None => format!(
+                "accepted intro #{}\n{body}\n(nothing was pinned: the next message of this sender waits here again)\n",
+                self.id
+            ),
+            Some(contact) => {
+                let label = screen::line(&contact.label);
+                let advice = match &contact.agreement {
+                    Some(_) => String::new(),
+                    None => "to answer, fetch the sender's keys: dnsmesh identity fetch <user@host> --add\n".to_owned(),
+                };
+                format!("trusted intro #{} as `{label}`\n{body}\n{advice}", self.id)
+            }
+        }
+    }
+
+    fn json(&self) -> String {
+        #[derive(Serialize)]
+        struct Members<'a> {
+            id: i64,
+            contact: Option<&'a str>,
+            signing_public_key: String,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            body: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            body_b64: Option<String>,
+        }
+        let body = std::str::from_utf8(&self.message.body).ok();
+        let members = Members {
+            id: self.id,
+            contact: self.contact.as_ref().map(|contact| contact.label.as_str()),
+            signing_public_key: self.message.signer.to_string(),
+            body,
+            body_b64: body
+                .is_none()
+                .then(|| BASE64_STANDARD.encode(&self.message.body)),
+        };
+        line("dmp.intro-taken/1", &members)
+    }
+
+    fn printed(&self) -> Result<(), Failure> {
+        Ok(self
+            .store
+            .mark_shown(&[self.message.number], UnixTime::new(now()))?)
+    }
+}
+
+struct Silenced {
+    id: i64,
+    signer: SigningPublicKey,
+}
+
+impl Report for Silenced {
+    fn text(&self) -> String {
+        format!(
+            "blocked intro #{}\n  sender_spk: {}\nnothing this key signs is shown any more\n",
+            self.id, self.signer
+        )
+    }
+
+    fn json(&self) -> String {
+        #[derive(Serialize)]
+        struct Members {
+            id: i64,
+            signing_public_key: String,
+        }
+        line(
+            "dmp.intro-blocked/1",
+            &Members {
+                id: self.id,
+                signing_public_key: self.signer.to_string(),
+            },
+        )
+    }
+}

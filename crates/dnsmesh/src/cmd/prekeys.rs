@@ -1,0 +1,92 @@
+//! `identity refresh-prekeys` (cli.md 3.2, D15).
+
+use dmp_client::mesh::system_random;
+use dmp_client::ops::{RefreshError, RefreshReport, RefreshRequest, refresh_prekeys};
+use serde::Serialize;
+
+use super::Outcome;
+use super::identity_publish::cause;
+use crate::args::RefreshArgs;
+use crate::context::Context;
+use crate::exit::{Exit, Failure};
+use crate::prompt::StandardInput;
+use crate::report::{Report, line};
+
+/// Brings the pool of one-time keys to the wanted size.
+pub(crate) async fn refresh(context: &Context, args: RefreshArgs) -> Outcome {
+    let online = context.go_online(StandardInput::Free)?;
+    let request = RefreshRequest {
+        count: args.count,
+        lifetime: args.ttl,
+    };
+    let report = refresh_prekeys(&online.session(), &request, &mut system_random()).await?;
+    Ok(Box::new(Refreshed(report)))
+}
+
+impl From<RefreshError> for Failure {
+    fn from(error: RefreshError) -> Self {
+        Self::user(error.code(), error)
+    }
+}
+
+struct Refreshed(RefreshReport);
+
+impl Report for Refreshed {
+    fn text(&self) -> String {
+        let RefreshReport {
+            owner,
+            wanted,
+            published,
+            live,
+            ..
+        } = &self.0;
+        format!(
+            "published {published}/{wanted} prekeys to {owner}\n  local live prekey count: {live}\n"
+        )
+    }
+
+    fn json(&self) -> String {
+        #[derive(Serialize)]
+        struct Members {
+            owner: String,
+            wanted: usize,
+            published: usize,
+            fresh: usize,
+            live: usize,
+            failure: Option<String>,
+        }
+        let RefreshReport {
+            owner,
+            wanted,
+            published,
+            fresh,
+            live,
+            failure,
+        } = &self.0;
+        let members = Members {
+            owner: owner.to_string(),
+            wanted: *wanted,
+            published: *published,
+            fresh: *fresh,
+            live: *live,
+            failure: failure.as_ref().map(cause),
+        };
+        line("dmp.prekeys/1", &members)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let failure = self.0.failure.as_ref();
+        failure
+            .map(|error| format!("note: the node did not take the rest: {}", cause(error)))
+            .into_iter()
+            .collect()
+    }
+
+    fn exit(&self) -> Exit {
+        if self.0.published == 0 && self.0.wanted > 0 {
+            Exit::Remote
+        } else {
+            Exit::Done
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! What every verb starts from: where the home lies and what the environment says (cli.md 1.1, 2).
+//!
+//! It opens configuration, keys, store and connection, each only when a verb asks for it.
+
+use std::env;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+use dmp_client::config::{Config, ConfigError};
+use dmp_client::connect::{ConnectError, ConnectOptions, Connection};
+use dmp_client::error::StoreError;
+use dmp_client::home::{Home, HomeError, Locations};
+use dmp_client::mesh::SystemClock;
+use dmp_client::ops::Session;
+use dmp_client::passphrase::{self, PassphraseError, Tripwire};
+use dmp_client::store::Store;
+use dmp_core::id::UnixTime;
+use dmp_core::keys::Identity;
+use dmp_net::SystemFallback;
+
+use crate::exit::{Exit, Failure};
+use crate::prompt::{self, StandardInput};
+use crate::report::Format;
+use crate::time::now;
+
+/// The home and the environment of one run.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// Where the user's files are.
+    pub(crate) home: Home,
+    /// The variables that change what verbs do.
+    pub(crate) environment: Environment,
+    /// How to print.
+    pub(crate) format: Format,
+}
+
+/// Variables of cli.md 1.1, read once.
+pub(crate) struct Environment {
+    passphrase: Option<OsString>,
+    is_tripwire_overridden: bool,
+    connect: ConnectOptions,
+    /// Tokens stay in `~/.dmp` although the configuration is elsewhere: worth a warning when one is saved.
+    pub(crate) tokens_stay_behind: bool,
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environment").finish_non_exhaustive()
+    }
+}
+
+/// A configuration with the keys that belong to it.
+pub(crate) struct Unlocked {
+    /// As read, with `verify_pubkey` set.
+    pub(crate) config: Config,
+    /// Derived from passphrase and salt.
+    pub(crate) identity: Identity,
+}
+
+/// Everything a networked verb works with.
+pub(crate) struct Online {
+    /// The configuration.
+    pub(crate) config: Config,
+    /// The keys.
+    pub(crate) identity: Identity,
+    /// The store, opened with them.
+    pub(crate) store: Store,
+    /// Reader, writer, claims and profile.
+    pub(crate) connection: Connection,
+}
+
+impl Online {
+    /// The operations' view of it.
+    pub(crate) fn session(&self) -> Session<'_> {
+        Session {
+            profile: &self.connection.profile,
+            identity: &self.identity,
+            store: &self.store,
+            reader: &self.connection.reader,
+            writer: self.connection.writer.as_ref(),
+            claims: &self.connection.claims,
+            clock: &SystemClock,
+        }
+    }
+}
+
+impl Context {
+    /// The context of this process.
+    pub(crate) fn of_process(
+        config_flag: Option<PathBuf>,
+        tokens_flag: Option<PathBuf>,
+        format: Format,
+    ) -> Result<Self, Failure> {
+        let locations = Locations {
+            config_flag,
+            tokens_flag,
+            config_variable: env::var_os("DMP_CONFIG_HOME"),
+            tokens_variable: env::var_os("DMP_TOKENS_HOME"),
+            user_home: env::var_os("HOME"),
+        };
+        let home = Home::locate(&locations)?;
+        let fallback = env::var("DMP_ALLOW_SYSTEM_DNS_FALLBACK").unwrap_or_default();
+        let is_fallback_allowed = matches!(
+            fallback.trim().to_ascii_lowercase().as_str(),
+            "1" | "true" | "yes" | "on"
+        );
+        let port = env::var("DMP_PROVIDER_DNS_PORT")
+            .ok()
+            .and_then(|port| port.trim().parse().ok());
+        let environment = Environment {
+            passphrase: env::var_os("DMP_PASSPHRASE"),
+            is_tripwire_overridden: env::var_os("DMP_PASSPHRASE_OVERRIDE_VERIFY")
+                .is_some_and(|value| value == "1"),
+            connect: ConnectOptions {
+                provider_dns_port: port.unwrap_or(53),
+                system_fallback: if is_fallback_allowed {
+                    SystemFallback::Allowed
+                } else {
+                    SystemFallback::Forbidden
+                },
+            },
+            tokens_stay_behind: !home.tokens_dir().starts_with(home.dir())
+                && locations.tokens_flag.is_none()
+                && locations.tokens_variable.is_none(),
+        };
+        Ok(Self {
+            home,
+            environment,
+            format,
+        })
+    }
+
+    /// Reads the configuration and tells what had to be made private.
+    pub(crate) fn config(&self) -> Result<Config, Failure> {
+        let config = self.home.load_config()?;
+        for path in self.home.tighten()? {
+            self.format.note(&format!(
+                "note: {} was open to others; it is private now",
+                path.display()
+            ));
+        }
+        Ok(config)
+    }
+
+    /// Whether the system may resolve hosts although resolvers are configured.
+    pub(crate) fn system_fallback(&self) -> SystemFallback {
+        self.environment.connect.system_fallback
+    }
+
+    /// Reads the configuration, obtains the passphrase, derives the keys and compares them with the ones remembered.
+    pub(crate) fn unlock(&self, input: StandardInput) -> Result<Unlocked, Failure> {
+        let mut config = self.config()?;
+        let file = config
+            .passphrase_file
+            .as_ref()
+            .map(|path| self.home.expand(path));
+        let variable = match self
+            .environment
+            .passphrase
+            .clone()
+            .map(OsString::into_string)
+        {
+            None => None,
+            Some(Ok(text)) => Some(text),
+            Some(Err(_)) => {
+                return Err(Failure::user(
+                    "passphrase-encoding",
+                    "DMP_PASSPHRASE is not UTF-8",
+                ));
+            }
+        };
+        let question = format!("Passphrase for {}: ", config.username);
+        let passphrase = passphrase::obtain(variable, file.as_deref(), || {
+            prompt::secret(&question, input)
+        })?;
+        if let Some(path) = passphrase.exposed_file {
+            self.format.note(&format!(
+                "warning: the passphrase file {} can be read by others",
+                path.display()
+            ));
+        }
+        let derived = Identity::derive(&passphrase.text, &config.salt()?);
+        let identity = derived.map_err(|error| Failure::user("passphrase-unusable", error))?;
+        match passphrase::check_tripwire(&mut config, &identity.signing_public()) {
+            Ok(Tripwire::Passed) => {}
+            Ok(Tripwire::Armed) => self.remember(&config),
+            Err(mismatch @ PassphraseError::Mismatch { .. })
+                if self.environment.is_tripwire_overridden =>
+            {
+                self.format.note(&format!("warning: {mismatch}"));
+            }
+            Err(mismatch) => return Err(mismatch.into()),
+        }
+        Ok(Unlocked { config, identity })
+    }
+
+    /// Unlocks and opens the store: the verbs that need no network.
+    pub(crate) fn unlock_store(&self, input: StandardInput) -> Result<(Unlocked, Store), Failure> {
+        let unlocked = self.unlock(input)?;
+        let store = Store::open(self.home.dir(), &unlocked.identity, UnixTime::new(now()))?;
+        Ok((unlocked, store))
+    }
+
+    /// Unlocks, opens the store and makes ready for the network. Nothing is asked yet.
+    pub(crate) fn go_online(&self, input: StandardInput) -> Result<Online, Failure> {
+        let (Unlocked { config, identity }, store) = self.unlock_store(input)?;
+        let connection = Connection::new(&config, &self.home, self.environment.connect, now())?;
+        if !config.cluster_active() && !config.cluster_base_domain.is_empty() {
+            self.format.note(
+                "note: a cluster is pinned but not enabled; the mesh zone is the configured domain",
+            );
+        }
+        Ok(Online {
+            config,
+            identity,
+            store,
+            connection,
+        })
+    }
+
+    /// Stores the signing key for the next run; not being able to is no reason to stop (client.md 3.1).
+    fn remember(&self, config: &Config) {
+        let key = &config.verify_pubkey;
+        if let Err(error) = self
+            .home
+            .update_config(|stored| stored.verify_pubkey.clone_from(key))
+        {
+            self.format.note(&format!(
+                "warning: the signing key could not be remembered: {error}"
+            ));
+        }
+    }
+}
+
+impl From<HomeError> for Failure {
+    fn from(error: HomeError) -> Self {
+        Self::user(error.code(), error)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::user(error.code(), error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::WrongPassphrase => {
+                Self::user(error.code(), format!("passphrase mismatch: {error}"))
+            }
+            _ => Self::user(error.code(), error),
+        }
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        let failure = Self::new(Exit::User, error.code(), &error);
+        match error {
+            ConnectError::NoEndpoint => {
+                failure.hint("set endpoint in the configuration, or run `dnsmesh tsig register`")
+            }
+            _ => failure,
+        }
+    }
+}
+
+impl From<PassphraseError> for Failure {
+    fn from(error: PassphraseError) -> Self {
+        let failure = Self::user(error.code(), &error);
+        match error {
+            PassphraseError::Mismatch { .. } => failure.hint(
+                "nothing was changed; DMP_PASSPHRASE_OVERRIDE_VERIFY=1 goes on with the other keys",
+            ),
+            PassphraseError::Prompt(_) => {
+                failure.hint("set DMP_PASSPHRASE, or passphrase_file in the configuration")
+            }
+            _ => failure,
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What a verb has to say, printed as text or as JSON (cli.md 1.3). Each verb returns one report; nothing else prints.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::args::OutputArgs;
+use crate::exit::{Exit, Failure};
+use crate::screen;
+
+/// The outcome of one verb.
+pub(crate) trait Report {
+    /// The lines for standard output, each ended by a line feed.
+    fn text(&self) -> String;
+
+    /// The same as JSON: [`document`] or [`line`]s.
+    fn json(&self) -> String;
+
+    /// Warnings and advice for standard error, one line each.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Called once everything is on standard output; not if its reader has gone away.
+    fn printed(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// How the process ends.
+    fn exit(&self) -> Exit {
+        Exit::Done
+    }
+}
+
+/// How a verb prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Lines for people.
+    Text,
+    /// JSON for programs.
+    Json,
+}
+
+impl From<OutputArgs> for Format {
+    fn from(output: OutputArgs) -> Self {
+        if output.json { Self::Json } else { Self::Text }
+    }
+}
+
+impl Format {
+    /// Prints notes, then the result. A reader who has gone away is no error of ours.
+    pub(crate) fn print(self, report: &dyn Report) -> Exit {
+        for note in report.notes() {
+            self.note(&note);
+        }
+        let text = match self {
+            Self::Text => report.text(),
+            Self::Json => report.json(),
+        };
+        let mut out = io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Ok(()) => match report.printed() {
+                Ok(()) => report.exit(),
+                Err(failure) => self.fail(&failure),
+            },
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => report.exit(),
+            Err(error) => self.fail(&Failure::user(
+                "output",
+                format!("standard output: {error}"),
+            )),
+        }
+    }
+
+    /// Prints a failure on standard error: one line that begins with the program's name and ends with the code, then the hints.
+    pub(crate) fn fail(self, failure: &Failure) -> Exit {
+        let Failure {
+            exit,
+            code,
+            reason,
+            hints,
+        } = failure;
+        match self {
+            Self::Text => {
+                say(&format!("dnsmesh: {} [{code}]", screen::line(reason)));
+                for hint in hints {
+                    say(&format!("  {}", screen::line(hint)));
+                }
+            }
+            Self::Json => {
+                #[derive(Serialize)]
+                struct Members<'a> {
+                    code: &'a str,
+                    reason: &'a str,
+                    hints: &'a [String],
+                    exit: u8,
+                }
+                say(line(
+                    "dmp.error/1",
+                    &Members {
+                        code,
+                        reason,
+                        hints,
+                        exit: exit.status(),
+                    },
+                )
+                .trim_end());
+            }
+        }
+        *exit
+    }
+
+    /// Prints a warning or advice on standard error.
+    pub(crate) fn note(self, text: &str) {
+        match self {
+            Self::Text => say(&screen::line(text)),
+            Self::Json => {
+                #[derive(Serialize)]
+                struct Members<'a> {
+                    text: &'a str,
+                }
+                say(line("dmp.note/1", &Members { text }).trim_end());
+            }
+        }
+    }
+}
+
+/// One indented document: the verbs whose JSON the reference defines. Members come in the order of the type's fields.
+pub(crate) fn document(value: &impl Serialize) -> String {
+    let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    visible(&text) + "\n"
+}
+
+/// One object on one line, with the name and version of its schema first: all other verbs.
+pub(crate) fn line(schema: &str, value: &impl Serialize) -> String {
+    #[derive(Serialize)]
+    struct Line<'a, T> {
+        schema: &'a str,
+        #[serde(flatten)]
+        value: &'a T,
+    }
+    let text = serde_json::to_string(&Line { schema, value }).unwrap_or_default();
+    visible(&text) + "\n"
+}
+
+/// Escapes the control characters that JSON leaves alone but a terminal obeys: DEL and C1. They can stand in strings only.
+fn visible(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for character in json.chars() {
+        match character {
+            '\u{7f}'..='\u{9f}' => text.push_str(&format!("\\u{:04x}", u32::from(character))),
+            other => text.push(other),
+        }
+    }
+    text
+}
+
+/// One line on standard error; if nobody can read it there is nobody to tell.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_keeps_the_order_of_members_and_hides_control_characters() {
+        #[derive(Serialize)]
+        struct Sample {
+            zone: &'static str,
+            name: &'static str,
+        }
+        let sample = Sample {
+            zone: "z",
+            name: "a\u{9b}\u{1b}\u{7f}ü",
+        };
+        assert_eq!(
+            document(&sample),
+            "{\n  \"zone\": \"z\",\n  \"name\": \"a\\u009b\\u001b\\u007fü\"\n}\n"
+        );
+        assert_eq!(
+            line("dmp.sample/1", &sample),
+            "{\"schema\":\"dmp.sample/1\",\"zone\":\"z\",\"name\":\"a\\u009b\\u001b\\u007fü\"}\n"
+        );
+    }
+}
