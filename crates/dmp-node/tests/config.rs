@@ -386,15 +386,21 @@ fn doubtful_combinations_are_told_at_start() {
     let expected = "DMP_CLUSTER_BASE_DOMAIN overrides DMP_DOMAIN: the served zone is b.example";
     assert_eq!(config(&overridden).warnings, [expected]);
 
-    let closed = config(&[
+    let mut settings = vec![
         ("DMP_REGISTRATION_ENABLED", "1"),
         ("DMP_OPERATOR_TOKEN", "x"),
-    ]);
-    assert!(
-        closed.warnings[0].contains("DMP_AUTH_MODE"),
-        "{:?}",
-        closed.warnings
-    );
+    ];
+    for (missing, next) in [
+        ("DMP_AUTH_MODE", ("DMP_AUTH_MODE", "multi-tenant")),
+        ("DMP_NODE_HOSTNAME", ("DMP_NODE_HOSTNAME", "::1")),
+        ("DMP_DOMAIN", ("DMP_DOMAIN", "mesh.test")),
+        ("DMP_DNS_UPDATE_ENABLED", ("DMP_DNS_UPDATE_ENABLED", "1")),
+    ] {
+        let warnings = config(&settings).warnings;
+        assert!(warnings[0].contains(missing), "{warnings:?}");
+        settings.push(next);
+    }
+    assert_eq!(config(&settings).warnings, Vec::<String>::new());
     let nobody = config(&[("DMP_AUTH_MODE", "legacy")]);
     assert!(
         nobody.warnings[0].contains("nobody can write"),

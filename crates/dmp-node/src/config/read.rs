@@ -32,7 +32,9 @@ impl Config {
         };
         let http = http(environment, overrides, &mut warnings)?;
         if registration.switched_on {
-            warn_of_closed_registration(&http, &registration, update.enabled, &mut warnings);
+            let hindrance = hindrance_of_registration(&http, &registration, zone.as_ref(), update);
+            let told = hindrance.map(|what| format!("DMP_REGISTRATION_ENABLED is on but {what}"));
+            warnings.extend(told);
         }
         let config = Self {
             database: database(environment, overrides, unconfigured)?,
@@ -333,26 +335,23 @@ fn registration(environment: &Environment) -> Result<RegistrationConfig, ConfigE
     })
 }
 
-/// Says why registration that was asked for stays closed (node.md 6.5).
-fn warn_of_closed_registration(
+/// What keeps registration closed although it is on, or a part of it (node.md 6.5).
+fn hindrance_of_registration(
     http: &HttpConfig,
     registration: &RegistrationConfig,
-    update_enabled: bool,
-    warnings: &mut Vec<String>,
-) {
-    let on = "DMP_REGISTRATION_ENABLED is on but";
+    zone: Option<&Owner>,
+    update: UpdateConfig,
+) -> Option<&'static str> {
     if http.auth != AuthMode::MultiTenant {
-        warnings.push(format!(
-            "{on} DMP_AUTH_MODE is not multi-tenant: registration stays closed"
-        ));
+        Some("DMP_AUTH_MODE is not multi-tenant: registration stays closed")
     } else if registration.node_name.is_none() {
-        warnings.push(format!(
-            "{on} DMP_NODE_HOSTNAME is unset: registration stays closed"
-        ));
-    } else if !update_enabled {
-        warnings.push(format!(
-            "{on} DMP_DNS_UPDATE_ENABLED is off: only bearer tokens are issued"
-        ));
+        Some("DMP_NODE_HOSTNAME is unset: registration stays closed")
+    } else if zone.is_none() {
+        Some("there is no zone (DMP_DOMAIN): registration stays closed")
+    } else if !update.enabled {
+        Some("DMP_DNS_UPDATE_ENABLED is off: only bearer tokens are issued")
+    } else {
+        None
     }
 }
 

@@ -224,7 +224,8 @@ async fn the_database_holds_hashes_and_never_tells_who_delivered_to_whom() {
     let directory = node.stop().await;
 
     let database = rusqlite::Connection::open(directory.path().join("node.db")).unwrap();
-    let rows: Vec<(String, bool, Option<String>, Option<String>, String)> = database
+    type Row = (String, bool, Option<String>, Option<String>, String);
+    let rows: Vec<Row> = database
         .prepare("SELECT event, token_hash = ?1, subject, remote_addr, detail FROM token_audit ORDER BY id")
         .unwrap()
         .query_map([hex(&Sha256::digest(token.as_bytes()))], |row| {
