@@ -136,6 +136,7 @@ impl Response {
     /// Reads a whole message with QR=1.
     ///
     /// Errors: it is a query, ends early, has bytes behind its last record, or a record of a known type has the wrong form.
+    /// With TC=1 only header and question must be whole; sections that cannot be read are empty then.
     pub fn parse(message: &[u8]) -> Result<Self, Malformed> {
         let header = message
             .first_chunk::<{ limits::HEADER }>()
@@ -166,34 +167,21 @@ impl Response {
             .get(limits::HEADER..reader.position())
             .unwrap_or_default()
             .to_vec();
-        let mut extra = Extra::default();
-        let answers = records(
-            &mut reader,
-            message,
-            u16::from_be_bytes([an0, an1]),
-            &mut extra,
-        )?;
-        let authority = records(
-            &mut reader,
-            message,
-            u16::from_be_bytes([ns0, ns1]),
-            &mut extra,
-        )?;
-        let additional = records(
-            &mut reader,
-            message,
-            u16::from_be_bytes([ar0, ar1]),
-            &mut extra,
-        )?;
-        if !reader.is_at_end() {
-            return Err(Malformed::Trailing);
-        }
+        let truncated = flags0 & 2 != 0;
+        let counts = [[an0, an1], [ns0, ns1], [ar0, ar1]].map(u16::from_be_bytes);
+        let (sections, extra) = match read_sections(reader, message, counts) {
+            Ok(read) => read,
+            // Some servers cut where the limit falls, in the middle of a record; nothing of it is used (RFC 2181 9).
+            Err(_) if truncated => Default::default(),
+            Err(malformed) => return Err(malformed),
+        };
+        let [answers, authority, additional] = sections;
         Ok(Self {
             id: u16::from_be_bytes([id0, id1]),
             opcode: Opcode(flags0 >> 3 & 15),
             rcode: Rcode(u16::from(extra.rcode_high) << 4 | u16::from(flags1 & 15)),
             authoritative: flags0 & 4 != 0,
-            truncated: flags0 & 2 != 0,
+            truncated,
             authentic_data: flags1 & 0x20 != 0,
             question,
             answers,
@@ -298,6 +286,24 @@ impl Response {
 struct Extra {
     rcode_high: u8,
     error: Option<(u16, String)>,
+}
+
+/// The three sections behind the question, and nothing behind them.
+fn read_sections(
+    mut reader: Reader<'_>,
+    message: &[u8],
+    counts: [u16; 3],
+) -> Result<([Vec<Record>; 3], Extra), Malformed> {
+    let mut sections = <[Vec<Record>; 3]>::default();
+    let mut extra = Extra::default();
+    for (section, count) in sections.iter_mut().zip(counts) {
+        *section = records(&mut reader, message, count, &mut extra)?;
+    }
+    if reader.is_at_end() {
+        Ok((sections, extra))
+    } else {
+        Err(Malformed::Trailing)
+    }
 }
 
 fn records(

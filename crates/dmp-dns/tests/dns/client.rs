@@ -132,6 +132,18 @@ fn malformed_responses_are_refused() {
 }
 
 #[test]
+fn a_truncated_response_may_end_anywhere_behind_the_question() {
+    let request = QueryBuilder::new(name("a.test"), Rtype::TXT).build(7);
+    let mut message = response(&request, &[(&[0xc0, 12], Rtype::TXT, b"\x05value")]);
+    message.truncate(message.len() - 3);
+    assert_eq!(Response::parse(&message), Err(Malformed::Truncated));
+    message[2] |= 2;
+    let cut = read(&message);
+    assert!(cut.truncated && cut.answers.is_empty());
+    assert!(cut.is_answer_to(&request, CaseMatch::Exact));
+}
+
+#[test]
 fn extended_codes_and_errors_are_read_from_opt() {
     let zone = Zone::mesh();
     let request = with_opt(query("other.test", Rtype::TXT), 1232, 3, false, &[]);
