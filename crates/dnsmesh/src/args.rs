@@ -24,7 +24,15 @@ pub(crate) struct Args {
 
 impl Args {
     /// Parses a process's arguments. Called under the name `dnsmesh-node`, the program runs the node.
-    pub(crate) fn parse_from_process(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
+    pub(crate) fn parse_from_process(mut arguments: Vec<OsString>) -> Result<Self, clap::Error> {
+        let name = arguments.first().map(PathBuf::from);
+        if name
+            .as_ref()
+            .and_then(|path| path.file_stem())
+            .is_some_and(|stem| stem == "dnsmesh-node")
+        {
+            arguments.insert(1, "node".into());
+        }
         Self::try_parse_from(arguments)
     }
 }
@@ -35,6 +43,8 @@ pub(crate) enum Command {
     /// Those that work in a home
     #[command(flatten)]
     User(UserCommand),
+    /// Run the DNS node in the foreground
+    Node(NodeArgs),
 }
 
 /// The verbs of a user.
@@ -339,6 +349,48 @@ pub(crate) struct TrustArgs {
     pub(crate) username: Option<String>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+/// `node`
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct NodeArgs {
+    /// What to do with the node [default: run]
+    #[command(subcommand)]
+    pub(crate) action: Option<NodeCommand>,
+    #[command(flatten)]
+    pub(crate) run: NodeRunArgs,
+}
+
+impl NodeArgs {
+    /// `node` and `node run` are the same command (D3).
+    pub(crate) fn into_run(self) -> NodeRunArgs {
+        match self.action {
+            Some(NodeCommand::Run(run)) => run,
+            None => self.run,
+        }
+    }
+}
+
+/// `node` subcommands
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// Run the node in the foreground
+    Run(NodeRunArgs),
+}
+
+/// Settings of the node that win over its environment.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct NodeRunArgs {
+    /// Database file
+    #[arg(long, value_name = "PATH")]
+    pub(crate) db_path: Option<PathBuf>,
+    /// DNS port, UDP and TCP; 0 lets the system choose
+    #[arg(long, value_name = "PORT")]
+    pub(crate) dns_port: Option<u16>,
+    /// HTTP port; 0 lets the system choose
+    #[arg(long, value_name = "PORT")]
+    pub(crate) http_port: Option<u16>,
 }
 
 /// Seconds, or a number with suffix `s`, `m`, `h`, `d`.

@@ -6,6 +6,7 @@ mod identity_publish;
 mod identity_show;
 mod init;
 mod intro;
+mod node;
 mod prekeys;
 mod recv;
 mod register;
@@ -26,6 +27,7 @@ pub(crate) type Outcome = Result<Box<dyn Report>, Failure>;
 pub(crate) fn run(args: Args) -> Exit {
     let format = match &args.command {
         Command::User(command) => Format::from(command.output()),
+        Command::Node(_) => Format::Text,
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -38,6 +40,7 @@ pub(crate) fn run(args: Args) -> Exit {
     };
     let done = runtime.block_on(async {
         match args.command {
+            Command::Node(args) => node::run(args.into_run()).await,
             Command::User(command) => {
                 logging::show_warnings();
                 tokio::spawn(end_on_interrupt());

@@ -6,7 +6,7 @@ use std::fmt::{self, Debug};
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use dmp_node::config::LogFormat;
+use dmp_node::config::{LogConfig, LogFormat, LogLevel};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -17,6 +17,22 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::screen;
 use crate::time::utc;
+
+/// Shows the node's log on standard output, as configured.
+pub(crate) fn show_node_log(config: &LogConfig) {
+    let level = match config.level {
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Warning => LevelFilter::WARN,
+        LogLevel::Error => LevelFilter::ERROR,
+    };
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .event_format(Line(config.format))
+        .with_writer(io::stdout);
+    // Only a second call in the same process could fail.
+    let _ = subscriber.try_init();
+}
 
 /// Shows what libraries warn about on standard error.
 pub(crate) fn show_warnings() {
