@@ -29,7 +29,8 @@ mod tests {
         let client = UpdateClient::new(([127, 0, 0, 1], 53).into(), name.clone(), None);
         movable(&|| pool.txt(&name));
         movable(&|| pool.addresses(&name));
-        movable(&|| client.apply(&[]));
+        let message = client.message();
+        movable(&|| client.send(&message));
         movable(&|| update_target("h", 53, Resolution::Pool(&pool, SystemFallback::Allowed)));
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dmp_dns::message::{CaseMatch, Response};
 use dmp_dns::tsig::{self, Key, RequestSignature, VerifyError};
-use dmp_dns::update::{BuildError, Operation, UpdateBuilder};
+use dmp_dns::update::{BuildError, UpdateBuilder};
 use dmp_dns::{Name, Rcode};
 
 use crate::exchange::{self, ExchangeError};
@@ -68,16 +68,6 @@ pub enum UpdateError {
     Local(String),
 }
 
-/// A batch of changes that stopped on the way: what came before `done` took effect.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{error}")]
-pub struct ApplyError {
-    /// How many of the operations, from the front, are known to have taken effect.
-    pub done: usize,
-    /// Why the message with the next one failed.
-    pub error: UpdateError,
-}
-
 impl UpdateClient {
     /// A client for `zone` at `server`; without a key its messages are unsigned (claims, client.md 4.5).
     pub fn new(server: SocketAddr, zone: Name, key: Option<Key>) -> Self {
@@ -113,28 +103,6 @@ impl UpdateClient {
     /// Octets a message of this client has on the wire, its signature included: up to 1232 go over UDP.
     pub fn wire_len(&self, message: &UpdateBuilder) -> usize {
         message.message_len() + self.key.as_ref().map_or(0, Key::record_len)
-    }
-
-    /// Applies changes in order, in as few messages as hold them (D30). A message that fails ends it.
-    pub async fn apply(&self, operations: &[Operation]) -> Result<(), ApplyError> {
-        let mut done = 0;
-        while done < operations.len() {
-            let mut message = self.message();
-            let fail = |error: UpdateError| ApplyError { done, error };
-            for operation in operations.iter().skip(done) {
-                let full = self.wire_len(&message) + message.operation_len(operation)
-                    > dmp_dns::limits::MESSAGE;
-                if full && message.operations() > 0 {
-                    break;
-                }
-                message
-                    .push(operation)
-                    .map_err(|error| fail(error.into()))?;
-            }
-            self.send(&message).await.map_err(fail)?;
-            done += usize::from(message.operations());
-        }
-        Ok(())
     }
 
     /// Sends one message and returns when the server has confirmed it: over UDP up to 1232 octets (the identical datagram

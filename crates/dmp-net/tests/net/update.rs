@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use dmp_dns::answer::{Exchange, ExtendedError, Reply, Standing, Transport, respond};
 use dmp_dns::query::Query;
 use dmp_dns::tsig::{Algorithm, Authentication, Key, TsigError, authenticate};
-use dmp_dns::update::{BuildError, Operation, UpdateRequest};
+use dmp_dns::update::{Operation, UpdateRequest};
 use dmp_dns::{Name, Rcode};
 use dmp_net::{UpdateClient, UpdateError};
 
@@ -319,60 +319,25 @@ async fn a_truncated_answer_repeats_the_message_over_tcp() {
 }
 
 #[tokio::test]
-async fn a_batch_goes_out_in_order_in_as_few_messages_as_hold_it() {
-    let operations: Vec<Operation> = (0..80)
+async fn one_message_carries_many_changes_in_order() {
+    let operations: Vec<Operation> = (0..60)
         .map(|index| add(&format!("{index:04}{}", "v".repeat(996))))
         .collect();
     let server = Server::start(|_, request| vec![node(request, Rcode::NOERROR, "", now())]).await;
-    client(&server).apply(&operations).await.unwrap();
-    let log = server.log();
-    assert_eq!(log.len(), 2, "80 values of 1000 octets exceed one message");
-    let seen: Vec<Operation> = log
+    let client = client(&server);
+    let mut message = client.message();
+    operations
         .iter()
-        .flat_map(|(_, message)| {
-            UpdateRequest::parse(&Query::parse(message).unwrap())
-                .unwrap()
-                .operations()
-                .unwrap()
-        })
-        .collect();
-    assert_eq!(seen, operations);
-
-    let count = AtomicUsize::new(0);
-    let full = Server::start(move |_, request| {
-        let rcode = if count.fetch_add(1, Ordering::SeqCst) == 0 {
-            Rcode::NOERROR
-        } else {
-            Rcode::REFUSED
-        };
-        vec![node(request, rcode, "", now())]
-    })
-    .await;
-    let stopped = client(&full).apply(&operations).await.unwrap_err();
-    let first = UpdateRequest::parse(&Query::parse(&full.log()[0].1).unwrap())
-        .unwrap()
-        .operations()
-        .unwrap()
-        .len();
+        .for_each(|operation| message.push(operation).unwrap());
+    assert_eq!(client.send(&message).await, Ok(()));
+    let log = server.log();
     assert_eq!(
-        (stopped.done, stopped.error),
-        (
-            first,
-            UpdateError::Refused {
-                rcode: Rcode::REFUSED,
-                reason: None
-            }
-        )
+        (log.len(), log[0].0, log[0].1.len()),
+        (1, Via::Tcp, client.wire_len(&message))
     );
-
-    let outside = Operation::DeleteRrset {
-        owner: name("other.test"),
-    };
-    let wrong = client(&full).apply(&[outside]).await.unwrap_err();
-    assert_eq!(wrong.error, UpdateError::Build(BuildError::OutsideZone));
-    let huge = client(&full)
-        .apply(&[add(&"v".repeat(70_000))])
-        .await
-        .unwrap_err();
-    assert_eq!(huge.error, UpdateError::Build(BuildError::Full));
+    let query = Query::parse(&log[0].1).unwrap();
+    assert_eq!(
+        UpdateRequest::parse(&query).unwrap().operations().unwrap(),
+        operations
+    );
 }
