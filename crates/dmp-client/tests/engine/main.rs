@@ -1,0 +1,11 @@
+//! The operations over a world in memory: virtual time, no socket, every answer decided by the test.
+
+mod attacks;
+mod identity;
+mod pipeline;
+mod prekeys;
+mod providers;
+mod receive;
+mod scenarios;
+mod send;
+mod world;
