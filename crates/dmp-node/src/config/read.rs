@@ -230,63 +230,25 @@ fn http(
     let operator_token = match environment.text("DMP_OPERATOR_TOKEN")? {
         Some(text) => Some(text),
         None => environment.text("DMP_HTTP_TOKEN")?,
-    }
-    .map(OperatorToken::new);
-    let auth = match environment.text("DMP_AUTH_MODE")? {
-        None if operator_token.is_some() => AuthMode::Legacy,
-        None => AuthMode::Open,
-        Some("open") => AuthMode::Open,
-        Some("legacy") => AuthMode::Legacy,
-        Some("multi-tenant") => AuthMode::MultiTenant,
-        Some(other) => {
-            return Err(must_be(
-                "DMP_AUTH_MODE",
-                "open, legacy or multi-tenant",
-                other,
-            ));
-        }
     };
-    if operator_token.is_none() {
-        warnings.extend(match auth {
-            AuthMode::Open => None,
-            AuthMode::Legacy => Some(
-                "DMP_AUTH_MODE is legacy and DMP_OPERATOR_TOKEN is unset: nobody can write over HTTP"
-                    .to_owned(),
-            ),
-            AuthMode::MultiTenant => Some(
-                "DMP_OPERATOR_TOKEN is unset: record queries over HTTP are closed to everybody"
-                    .to_owned(),
-            ),
-        });
-    }
-    let public_allowed = environment.switch("DMP_ALLOW_OPEN_PUBLIC_BIND")? == Some(true);
-    let host = match host(environment, "DMP_HTTP_HOST")? {
-        None if auth == AuthMode::Open => BindHost::loopback(),
-        None => any_host(),
-        Some(host) if auth == AuthMode::Open && !host.is_loopback() && !public_allowed => {
-            return Err(ConfigError::new(
-                "DMP_HTTP_HOST",
-                format!(
-                    "{host} is public and everybody could write records over HTTP: set \
-                     DMP_OPERATOR_TOKEN, bind to 127.0.0.1, or allow it with \
-                     DMP_ALLOW_OPEN_PUBLIC_BIND=1"
-                ),
-            ));
-        }
-        Some(host) => host,
+    let operator_token = operator_token.map(OperatorToken::new);
+    let auth = auth_mode(environment, operator_token.as_ref())?;
+    let unreachable = match auth {
+        AuthMode::Legacy => Some("nobody can write records over HTTP"),
+        AuthMode::MultiTenant => Some("nobody can read records over HTTP"),
+        AuthMode::Open => None,
     };
+    if let (None, Some(unreachable)) = (&operator_token, unreachable) {
+        warnings.push(format!("DMP_OPERATOR_TOKEN is unset: {unreachable}"));
+    }
     let mut trusted_proxies = Vec::new();
     for item in environment.list("DMP_TRUSTED_PROXIES")? {
-        trusted_proxies.push(item.parse().map_err(|()| {
-            must_be(
-                "DMP_TRUSTED_PROXIES",
-                "IP addresses or prefixes such as 10.0.0.0/8",
-                item,
-            )
-        })?);
+        let expected = "IP addresses or prefixes such as 10.0.0.0/8";
+        let proxy = item.parse();
+        trusted_proxies.push(proxy.map_err(|()| must_be("DMP_TRUSTED_PROXIES", expected, item))?);
     }
     Ok(HttpConfig {
-        host,
+        host: http_host(environment, auth)?,
         port: port(environment, "DMP_HTTP_PORT", overrides.http_port, 8053)?,
         auth,
         operator_token,
@@ -294,6 +256,38 @@ fn http(
         max_connections: count(environment, "DMP_HTTP_MAX_CONCURRENCY", 64)?,
         trusted_proxies,
     })
+}
+
+fn auth_mode(
+    environment: &Environment,
+    operator_token: Option<&OperatorToken>,
+) -> Result<AuthMode, ConfigError> {
+    let variable = "DMP_AUTH_MODE";
+    match environment.text(variable)? {
+        None if operator_token.is_some() => Ok(AuthMode::Legacy),
+        None | Some("open") => Ok(AuthMode::Open),
+        Some("legacy") => Ok(AuthMode::Legacy),
+        Some("multi-tenant") => Ok(AuthMode::MultiTenant),
+        Some(other) => Err(must_be(variable, "open, legacy or multi-tenant", other)),
+    }
+}
+
+/// Where everybody may write, only this machine may connect, unless the operator says otherwise (D25, node.md 6.3).
+fn http_host(environment: &Environment, auth: AuthMode) -> Result<BindHost, ConfigError> {
+    let allowed = environment.switch("DMP_ALLOW_OPEN_PUBLIC_BIND")? == Some(true);
+    match (host(environment, "DMP_HTTP_HOST")?, auth) {
+        (None, AuthMode::Open) => Ok(BindHost::loopback()),
+        (None, _) => Ok(any_host()),
+        (Some(host), AuthMode::Open) if !host.is_loopback() && !allowed => Err(ConfigError::new(
+            "DMP_HTTP_HOST",
+            format!(
+                "{host} is public and everybody could write records over HTTP: set \
+                 DMP_OPERATOR_TOKEN, bind to 127.0.0.1, or allow it with \
+                 DMP_ALLOW_OPEN_PUBLIC_BIND=1"
+            ),
+        )),
+        (Some(host), _) => Ok(host),
+    }
 }
 
 fn registration(environment: &Environment) -> Result<RegistrationConfig, ConfigError> {

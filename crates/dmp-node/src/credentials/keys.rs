@@ -3,7 +3,7 @@
 //! What a key may write is given by the caller; how a packet is verified with it is `access`.
 
 use super::{Credentials, MintError, deny, integer, key_column};
-use crate::access::KeyRow;
+use crate::access::{KeyRow, Keyring};
 use crate::store::{Draft, Failure};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::sync::Arc;
@@ -56,12 +56,8 @@ impl Credentials {
             };
             draft.after_commit(move || {
                 this.swap_keyring(|keyring| {
-                    let others = superseded.iter().filter(|name| **name != row.name);
-                    let others: Vec<&String> = others.collect();
-                    let keyring = keyring.with_key(row.clone());
-                    others
-                        .into_iter()
-                        .fold(keyring, |keyring, name| keyring.without_key(name))
+                    let without = |keyring: Keyring, name: &String| keyring.without_key(name);
+                    superseded.iter().fold(keyring.with_key(row), without)
                 });
             });
             Ok(())
@@ -110,7 +106,8 @@ pub(super) fn live(sql: &Connection, now: u64) -> rusqlite::Result<Vec<KeyRow>> 
     rows.collect()
 }
 
-/// Checks ownership in the order of node.md 6.5 and writes the row; names of the keys that this one supersedes.
+/// Checks ownership in the order of node.md 6.5 and writes the row; the other names under which the same subject and
+/// signing key held a key, which this one supersedes.
 fn insert(
     sql: &Connection,
     grant: &KeyGrant,
@@ -153,9 +150,10 @@ fn insert(
     if named == Some(false) {
         return Err(MintError::Owned);
     }
-    let mut statement = sql.prepare_cached(&format!("SELECT name FROM tsig_key WHERE {mine}"))?;
-    let superseded = statement.query_map(params![grant.subject, spk], |row| row.get(0))?;
-    let superseded: Vec<String> = superseded.collect::<Result<_, _>>()?;
+    let others = format!("SELECT name FROM tsig_key WHERE {mine} AND name <> ?3");
+    let mut others = sql.prepare_cached(&others)?;
+    let others = others.query_map([&grant.subject, &spk, &grant.name], |row| row.get(0))?;
+    let superseded: Vec<String> = others.collect::<Result<_, _>>()?;
     sql.prepare_cached(&format!("DELETE FROM tsig_key WHERE {mine}"))?
         .execute(params![grant.subject, spk])?;
     sql.prepare_cached(

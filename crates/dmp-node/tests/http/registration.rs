@@ -792,3 +792,28 @@ async fn a_broken_store_is_an_internal_error_without_a_word_more() {
         "internal error",
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_taken_over_under_another_name_is_dead_once_its_holder_registers_again() {
+    let settings = multi_tenant(&[]);
+    let node = TestNode::start(&settings).await;
+    assert_eq!(node.register("tsig-confirm", &alice()).await.status, 200);
+    let directory = node.stop().await;
+    let database = rusqlite::Connection::open(directory.path().join("node.db")).unwrap();
+    let renamed = "PRAGMA foreign_keys = OFF;
+                   UPDATE tsig_key SET name = 'alice-6242e855-0fae28.mesh.test.';
+                   UPDATE tsig_pattern SET key = 'alice-6242e855-0fae28.mesh.test.'";
+    database.execute_batch(renamed).unwrap();
+    drop(database);
+    let node = TestNode::start_in(directory, &settings).await;
+    assert_eq!(keys(&node), 1);
+    assert_refused(
+        &node
+            .register("tsig-confirm", &User::new("alice@mesh.test", 2))
+            .await,
+        409,
+        TAKEN,
+    );
+    assert_eq!(node.register("tsig-confirm", &alice()).await.status, 200);
+    assert_eq!(keys(&node), 1);
+}
