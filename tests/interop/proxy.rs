@@ -25,13 +25,17 @@ pub(crate) fn start(nodes: &[&Node]) -> SocketAddr {
     address
 }
 
-/// One request, one answer, one connection: `GET http://host/path` becomes `GET /path` at the node of `host`.
+/// One connection: `GET http://host/path` becomes `GET /path` at the node of `host` (the reference asks so), and
+/// `CONNECT host:port` a tunnel to that node (ours).
 fn forward(mut client: TcpStream, routes: &HashMap<String, SocketAddr>) -> Option<()> {
     let (head, rest) = read_head(&mut client)?;
     let (request_line, headers) = head.split_once("\r\n")?;
     let mut words = request_line.split(' ');
     let (method, target) = (words.next()?, words.next()?);
-    let (host, path) = target.strip_prefix("http://")?.split_once('/')?;
+    let (host, path) = match target.strip_prefix("http://") {
+        Some(url) => url.split_once('/').map(|(host, path)| (host, Some(path)))?,
+        None => (target.split(':').next()?, None),
+    };
     let Some(node) = routes.get(host) else {
         return client
             .write_all(
@@ -39,16 +43,21 @@ fn forward(mut client: TcpStream, routes: &HashMap<String, SocketAddr>) -> Optio
             )
             .ok();
     };
-    let kept: Vec<&str> = headers
-        .lines()
-        .filter(|line| !line.to_ascii_lowercase().starts_with("connection:"))
-        .collect();
     let mut server = TcpStream::connect(node).ok()?;
-    let head = format!(
-        "{method} /{path} HTTP/1.1\r\n{}\r\nConnection: close\r\n\r\n",
-        kept.join("\r\n")
-    );
-    server.write_all(head.as_bytes()).ok()?;
+    match path {
+        Some(path) => {
+            let kept: Vec<&str> = headers
+                .lines()
+                .filter(|line| !line.to_ascii_lowercase().starts_with("connection:"))
+                .collect();
+            let head = format!(
+                "{method} /{path} HTTP/1.1\r\n{}\r\nConnection: close\r\n\r\n",
+                kept.join("\r\n")
+            );
+            server.write_all(head.as_bytes()).ok()?;
+        }
+        None => client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").ok()?,
+    }
     server.write_all(&rest).ok()?;
     let (mut from_client, mut to_server) = (client.try_clone().ok()?, server.try_clone().ok()?);
     thread::spawn(move || std::io::copy(&mut from_client, &mut to_server));
