@@ -1,6 +1,8 @@
 //! Runs the program in a home of its own, with nothing of the tester's environment.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod node;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -126,6 +128,14 @@ impl User {
             .unwrap();
         child.stdin.take().unwrap().write_all(input).unwrap();
         child.wait_with_output().unwrap().into()
+    }
+
+    /// The name of the home directory, which is the user name.
+    pub(crate) fn name(&self) -> &str {
+        self.home
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap()
     }
 
     pub(crate) fn config(&self) -> String {

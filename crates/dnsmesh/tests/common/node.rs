@@ -1,0 +1,111 @@
+//! A node as a process of its own on ports the kernel chose; ended by its id when dropped.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use super::program;
+
+pub(crate) const OPERATOR_TOKEN: &str = "operator-token-of-the-test";
+
+pub(crate) struct Node {
+    pub(crate) zone: String,
+    pub(crate) dns: SocketAddr,
+    pub(crate) http: SocketAddr,
+    child: Child,
+}
+
+/// The command that runs a node for `zone` with everything registration needs; the two rates keep a script from being throttled.
+pub(crate) fn command(dir: &Path, zone: &str) -> Command {
+    let mut command = program(&["node"]);
+    command
+        .env("HOME", dir)
+        .env("DMP_DB_PATH", dir.join(format!("{zone}/dmp.db")));
+    for (variable, value) in [
+        ("DMP_DNS_HOST", "127.0.0.1"),
+        ("DMP_DNS_PORT", "0"),
+        ("DMP_HTTP_HOST", "127.0.0.1"),
+        ("DMP_HTTP_PORT", "0"),
+        ("DMP_DOMAIN", zone),
+        ("DMP_NODE_HOSTNAME", zone),
+        ("DMP_AUTH_MODE", "multi-tenant"),
+        ("DMP_OPERATOR_TOKEN", OPERATOR_TOKEN),
+        ("DMP_REGISTRATION_ENABLED", "1"),
+        ("DMP_DNS_UPDATE_ENABLED", "1"),
+        ("DMP_DNS_APEX_A", "127.0.0.1"),
+        ("DMP_REGISTRATION_ENDPOINT_RATE_PER_SEC", "100"),
+        ("DMP_REGISTRATION_ENDPOINT_RATE_BURST", "1000"),
+    ] {
+        command.env(variable, value);
+    }
+    command
+}
+
+impl Node {
+    pub(crate) fn start(dir: &Path, zone: &str) -> Self {
+        Self::spawn(command(dir, zone), zone)
+    }
+
+    /// Starts the command and waits for the line that says where it listens.
+    pub(crate) fn spawn(mut command: Command, zone: &str) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let up = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find(|line| line.contains("DMP node up: "));
+        let Some(up) = up else {
+            let mut reason = String::new();
+            child
+                .stderr
+                .take()
+                .unwrap()
+                .read_to_string(&mut reason)
+                .unwrap();
+            panic!("the node did not start: {reason}");
+        };
+        thread::spawn(move || lines.for_each(drop));
+        let address = |key: &str| {
+            let word = up
+                .split(' ')
+                .find_map(|word| word.strip_prefix(key))
+                .unwrap_or_else(|| panic!("no {key} in {up}"));
+            word.trim_end_matches("/udp").parse().unwrap()
+        };
+        Self {
+            zone: zone.to_owned(),
+            dns: address("dns="),
+            http: address("http="),
+            child,
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.http)
+    }
+
+    /// Ends the process with a signal and returns its status.
+    pub(crate) fn stop(mut self, signal: &str) -> Option<i32> {
+        let sent = Command::new("kill")
+            .args([&format!("-{signal}"), &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // It may have ended already, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
