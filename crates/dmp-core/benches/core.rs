@@ -10,6 +10,8 @@
 use std::convert::Infallible;
 use std::hint::black_box;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use dmp_core::erasure::CodePlan;
 use dmp_core::id::{MsgId, UnixTime};
@@ -142,6 +144,10 @@ fn codes(criterion: &mut Criterion) {
     group.bench_function("decode 196 of 255 shares, 59 lost", |bencher| {
         bencher.iter(|| erasure::decode(plan, (59..).zip(shares.iter().skip(59))).unwrap());
     });
+    let damaged = damaged_chunk(&shares);
+    group.bench_function("repair a chunk with 16 wrong bytes", |bencher| {
+        bencher.iter(|| black_box(&damaged).unwrap_share().unwrap());
+    });
     group.bench_function("wrap 255 chunks", |bencher| {
         bencher.iter(|| {
             black_box(&shares)
@@ -151,6 +157,17 @@ fn codes(criterion: &mut Criterion) {
         });
     });
     group.finish();
+}
+
+/// A chunk that needs all the repair there is: 16 wrong bytes, 10 apart.
+fn damaged_chunk(shares: &[erasure::Share]) -> Chunk {
+    let mut bytes = *Chunk::wrap(shares.first().unwrap()).as_bytes();
+    bytes
+        .iter_mut()
+        .skip(8)
+        .step_by(10)
+        .for_each(|byte| *byte ^= 0xff);
+    Chunk::parse_txt(&format!("v=dmp1;t=chunk;d={}", STANDARD.encode(bytes))).unwrap()
 }
 
 fn identity(criterion: &mut Criterion) {
