@@ -10,12 +10,13 @@ mod tcp;
 mod udp;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -39,15 +40,24 @@ pub struct BindError {
 /// Bound sockets that do not answer yet.
 #[derive(Debug)]
 pub struct Listeners {
-    udp: Vec<Arc<UdpSocket>>,
+    udp: Udp,
     tcp: TcpListener,
+}
+
+/// The UDP sockets of one port.
+#[derive(Debug)]
+struct Udp {
+    sockets: Vec<Arc<UdpSocket>>,
     address: SocketAddr,
+    /// Keeps others from the port and receives nothing.
+    guard: Option<UdpSocket>,
 }
 
 /// Listeners that answer, until they are stopped.
 #[derive(Debug)]
 pub struct Running {
     address: SocketAddr,
+    _guard: Option<UdpSocket>,
     udp_stop: Arc<AtomicBool>,
     udp_threads: Vec<JoinHandle<()>>,
     tcp_stop: watch::Sender<bool>,
@@ -73,9 +83,8 @@ impl Listeners {
             };
             let udp = bind_udp(wanted, settings.udp_threads.max(1))
                 .map_err(|error| fail("udp", error))?;
-            let address = udp[0].local_addr().map_err(|error| fail("udp", error))?;
-            match bind_tcp(address) {
-                Ok(tcp) => return Ok(Self { udp, tcp, address }),
+            match bind_tcp(udp.address) {
+                Ok(tcp) => return Ok(Self { udp, tcp }),
                 Err(_) if tries > 0 => {}
                 Err(error) => return Err(fail("tcp", error)),
             }
@@ -84,7 +93,7 @@ impl Listeners {
 
     /// The address of both.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.udp.address
     }
 
     /// Begins to answer. Called inside a tokio runtime, which serves TCP; UDP has threads of its own.
@@ -97,15 +106,14 @@ impl Listeners {
         let listener = tokio::net::TcpListener::from_std(self.tcp)?;
         let udp_stop = Arc::new(AtomicBool::new(false));
         let mut udp_threads = Vec::new();
-        for (index, socket) in self.udp.into_iter().enumerate() {
+        for (index, socket) in self.udp.sockets.into_iter().enumerate() {
             let (context, stop) = (Arc::clone(context), Arc::clone(&udp_stop));
             let thread = std::thread::Builder::new().name(format!("dmp-udp-{index}"));
             udp_threads.push(thread.spawn(move || udp::serve(&context, &socket, &stop))?);
         }
         let tcp = tokio::spawn(tcp::serve(Arc::clone(context), listener, stop));
-        tracing::info!("DMP DNS server listening on {}/udp+tcp", self.address);
-        Ok(Running {
-            address: self.address,
+        tracing::info!("DMP DNS server listening on {}/udp+tcp", self.udp.address);
+        Ok(Running { address: self.udp.address, _guard: self.udp.guard,
             udp_stop,
             udp_threads,
             tcp_stop,
@@ -133,36 +141,51 @@ impl Running {
     }
 }
 
-/// One socket a thread. They share the port among themselves and with nobody else: the first is bound exclusively, and
-/// when all are bound one of them stops sharing, which makes every later bind fail while the kernel goes on spreading
-/// datagrams over all of them.
-fn bind_udp(wanted: SocketAddr, threads: usize) -> io::Result<Vec<Arc<UdpSocket>>> {
-    let first = socket::bind(wanted, Sharing::Exclusive, UDP_WAIT)?;
+/// One socket a thread, which share the port among themselves and with nobody else: the first is bound exclusively, so
+/// nobody had the port before, and a guard keeps others from joining later.
+///
+/// For IPv6 the kernel has no place for such a guard, so there all threads read from one exclusive socket.
+fn bind_udp(wanted: SocketAddr, threads: usize) -> io::Result<Udp> {
+    let first = Arc::new(socket::bind(wanted, Sharing::Exclusive, UDP_WAIT)?);
     let address = first.local_addr()?;
-    let mut sockets = vec![Arc::new(first)];
-    if threads > 1 {
-        socket::share(&sockets[0], Sharing::Shared)?;
-        for _ in 1..threads {
-            sockets.push(Arc::new(socket::bind(address, Sharing::Shared, UDP_WAIT)?));
-        }
-        // The kernel asks the first socket in its list whether the port is shared before it spreads a datagram. It lists
-        // IPv4 sockets last bound first, IPv6 sockets first bound first: the one at the other end may say no.
-        let closing = if address.is_ipv4() {
-            sockets.first()
-        } else {
-            sockets.last()
-        };
-        closing.map_or(Ok(()), |socket| socket::share(socket, Sharing::Exclusive))?;
+    let exclusive = |first: Arc<UdpSocket>| Udp { sockets: vec![first; threads], address, guard: None };
+    let SocketAddr::V4(ipv4) = address else { return Ok(exclusive(first)) };
+    if threads == 1 {
+        return Ok(exclusive(first));
     }
-    Ok(sockets)
+    socket::share(&first, Sharing::Shared)?;
+    let mut sockets = vec![Arc::clone(&first)];
+    for _ in 1..threads {
+        sockets.push(Arc::new(socket::bind(address, Sharing::Shared, UDP_WAIT)?));
+    }
+    match bind_guard(ipv4, &sockets) {
+        Ok(guard) => Ok(Udp { sockets, address, guard: Some(guard) }),
+        Err(error) => {
+            // A kernel without IPv6.
+            tracing::warn!(%error, "the UDP port cannot be guarded, so all threads share one socket");
+            drop(sockets);
+            socket::share(&first, Sharing::Exclusive)?;
+            Ok(exclusive(first))
+        }
+    }
+}
+
+/// A socket bound last and not shared, which makes later binds fail. It has the port by an IPv6 socket for IPv4
+/// addresses: for IPv4 datagrams the kernel prefers any IPv4 socket to that, so none ever arrives here.
+fn bind_guard(address: SocketAddrV4, sockets: &[Arc<UdpSocket>]) -> io::Result<UdpSocket> {
+    let guard = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
+    guard.set_only_v6(false)?;
+    let reuse = |on| sockets.iter().try_for_each(|socket| SockRef::from(socket).set_reuse_address(on));
+    // The one way past the sockets that have the port, for as long as this bind takes.
+    guard.set_reuse_address(true)?;
+    let mapped = SocketAddrV6::new(address.ip().to_ipv6_mapped(), address.port(), 0, 0);
+    let bound = reuse(true).and_then(|()| guard.bind(&mapped.into()));
+    reuse(false).and(guard.set_reuse_address(false)).and(bound)?;
+    Ok(guard.into())
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = socket2::Socket::new(
-        socket2::Domain::for_address(address),
-        socket2::Type::STREAM,
-        None,
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if let SocketAddr::V6(address) = address {
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }

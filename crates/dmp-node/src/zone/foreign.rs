@@ -58,18 +58,15 @@ impl ForeignBases {
     }
 }
 
-/// The owner without its leading DMP labels, or without one label when it has none; never the root.
+/// The owner without its leading DMP labels, or without one label when it has none. A base has two labels at least:
+/// nobody hosts a top-level domain here, so an owner with nothing longer above it stands for itself alone.
 fn base_of(owner: &Owner) -> Owner {
     let labels: Vec<&str> = owner.labels().collect();
     let count = leading_dmp_labels(&labels).max(1);
-    let mut base = owner.clone();
-    for _ in 0..count {
-        match base.parent() {
-            Some(parent) => base = parent,
-            None => break,
-        }
+    if labels.len() < count + 2 {
+        return owner.clone();
     }
-    base
+    (0..count).fold(owner.clone(), |base, _| base.parent().unwrap_or(base))
 }
 
 fn leading_dmp_labels(labels: &[&str]) -> usize {
@@ -102,7 +99,9 @@ mod tests {
             ("slot-3.mb-0123456789ab.other.example", "other.example"),
             ("chunk-0001-ab.other.example", "other.example"),
             ("pk-1.0123456789ab.other.example", "other.example"),
-            ("outside.invalid", "invalid"),
+            ("www.other.example", "other.example"),
+            ("outside.invalid", "outside.invalid"),
+            ("dmp.invalid", "dmp.invalid"),
             ("single", "single"),
         ] {
             assert_eq!(
