@@ -113,7 +113,9 @@ impl Listeners {
         }
         let tcp = tokio::spawn(tcp::serve(Arc::clone(context), listener, stop));
         tracing::info!("DMP DNS server listening on {}/udp+tcp", self.udp.address);
-        Ok(Running { address: self.udp.address, _guard: self.udp.guard,
+        Ok(Running {
+            address: self.udp.address,
+            _guard: self.udp.guard,
             udp_stop,
             udp_threads,
             tcp_stop,
@@ -148,8 +150,14 @@ impl Running {
 fn bind_udp(wanted: SocketAddr, threads: usize) -> io::Result<Udp> {
     let first = Arc::new(socket::bind(wanted, Sharing::Exclusive, UDP_WAIT)?);
     let address = first.local_addr()?;
-    let exclusive = |first: Arc<UdpSocket>| Udp { sockets: vec![first; threads], address, guard: None };
-    let SocketAddr::V4(ipv4) = address else { return Ok(exclusive(first)) };
+    let exclusive = |first: Arc<UdpSocket>| Udp {
+        sockets: vec![first; threads],
+        address,
+        guard: None,
+    };
+    let SocketAddr::V4(ipv4) = address else {
+        return Ok(exclusive(first));
+    };
     if threads == 1 {
         return Ok(exclusive(first));
     }
@@ -159,7 +167,11 @@ fn bind_udp(wanted: SocketAddr, threads: usize) -> io::Result<Udp> {
         sockets.push(Arc::new(socket::bind(address, Sharing::Shared, UDP_WAIT)?));
     }
     match bind_guard(ipv4, &sockets) {
-        Ok(guard) => Ok(Udp { sockets, address, guard: Some(guard) }),
+        Ok(guard) => Ok(Udp {
+            sockets,
+            address,
+            guard: Some(guard),
+        }),
         Err(error) => {
             // A kernel without IPv6.
             tracing::warn!(%error, "the UDP port cannot be guarded, so all threads share one socket");
@@ -175,12 +187,18 @@ fn bind_udp(wanted: SocketAddr, threads: usize) -> io::Result<Udp> {
 fn bind_guard(address: SocketAddrV4, sockets: &[Arc<UdpSocket>]) -> io::Result<UdpSocket> {
     let guard = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
     guard.set_only_v6(false)?;
-    let reuse = |on| sockets.iter().try_for_each(|socket| SockRef::from(socket).set_reuse_address(on));
+    let reuse = |on| {
+        sockets
+            .iter()
+            .try_for_each(|socket| SockRef::from(socket).set_reuse_address(on))
+    };
     // The one way past the sockets that have the port, for as long as this bind takes.
     guard.set_reuse_address(true)?;
     let mapped = SocketAddrV6::new(address.ip().to_ipv6_mapped(), address.port(), 0, 0);
     let bound = reuse(true).and_then(|()| guard.bind(&mapped.into()));
-    reuse(false).and(guard.set_reuse_address(false)).and(bound)?;
+    reuse(false)
+        .and(guard.set_reuse_address(false))
+        .and(bound)?;
     Ok(guard.into())
 }
 

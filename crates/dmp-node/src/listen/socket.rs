@@ -5,7 +5,6 @@
 //! Soundness, in one place: every pointer handed to the kernel points into heap memory that a [`Batch`] allocates once,
 //! never moves and frees when it is dropped, and that is only ever reached through pointers derived from those same
 //! allocations; every length handed over is the length of that memory; lengths that come back are cut to it.
-#![allow(unsafe_code)]
 
 use std::io;
 use std::mem::{size_of, zeroed};
@@ -341,14 +340,14 @@ impl<'b> Requests<'b> {
             assert!(index < batch.received, "no such request in this round");
             let header = &(*batch.receive.at(index)).msg_hdr;
             route_freely(header);
+            let control_length: usize = header.msg_controllen as _; // 32 bits with some C libraries
             Origin {
                 name: *batch.names.at(index),
                 name_length: header
                     .msg_namelen
                     .min(size_of::<sockaddr_storage>() as socklen_t),
                 control: *batch.controls.at(index),
-                control_length: (header.msg_controllen as usize)
-                    .min(size_of::<[u64; CONTROL_WORDS]>()),
+                control_length: control_length.min(size_of::<[u64; CONTROL_WORDS]>()),
             }
         }
     }

@@ -94,11 +94,10 @@ impl Reader<'_> {
         hash: u64,
         mut read: impl FnMut(&[AtomicU64]) -> T,
     ) -> Option<T> {
-        if !self.table.is_retired() {
-            match self.read_in(&self.table, name, hash, &mut read) {
-                Ok(found) => return found,
-                Err(Disturbed) => {}
-            }
+        if !self.table.is_retired()
+            && let Ok(found) = self.read_in(&self.table, name, hash, &mut read)
+        {
+            return found;
         }
         loop {
             let table = self.zone.table.load_full();

@@ -43,7 +43,7 @@ impl Slot {
 
 /// The block address in a slot word read by [`Table::home`], if it is a live one.
 pub(super) fn block_of(word: u64) -> Option<BlockAt> {
-    (word > DELETED).then(|| BlockAt((word >> (TAG_BITS + VERSION_BITS)) as u32))
+    (word > DELETED).then_some(BlockAt((word >> (TAG_BITS + VERSION_BITS)) as u32))
 }
 
 impl Table {

@@ -31,18 +31,34 @@ fn values_survive_reopening_in_their_order() {
     let directory = tempfile::tempdir().unwrap();
     let long = "ü".repeat(400);
     let node = Node::open(settings(&directory)).with_keys(vec![row("k", &["mesh.example"])]);
-    let operations = [add("a.mesh.example", "1"), add("a.mesh.example", &long), add("b.mesh.example", "gone"), add("a.mesh.example", "1")];
+    let operations = [
+        add("a.mesh.example", "1"),
+        add("a.mesh.example", &long),
+        add("b.mesh.example", "gone"),
+        add("a.mesh.example", "1"),
+    ];
     assert_eq!(node.update_rcode(&key("k"), &operations), Rcode::NOERROR);
-    assert_eq!(node.update_rcode(&key("k"), &[delete_value("b.mesh.example", "gone")]), Rcode::NOERROR);
+    assert_eq!(
+        node.update_rcode(&key("k"), &[delete_value("b.mesh.example", "gone")]),
+        Rcode::NOERROR
+    );
     node.put("short.mesh.example", "v", 5);
     node.stop();
     let node = Node::open(settings(&directory));
-    assert_eq!(node.context.values(&owner("a.mesh.example")), [long.as_str(), "1"], "a refreshed value moves to the end");
+    assert_eq!(
+        node.context.values(&owner("a.mesh.example")),
+        [long.as_str(), "1"],
+        "a refreshed value moves to the end"
+    );
     assert!(node.context.values(&owner("b.mesh.example")).is_empty());
     assert_eq!(node.context.live_values(), 3);
     node.stop();
     let context = Context::open(settings(&directory), Clock::manual((NOW + 5) * 1000)).unwrap();
-    assert_eq!(context.live_values(), 2, "what expired while the node was down does not come back");
+    assert_eq!(
+        context.live_values(),
+        2,
+        "what expired while the node was down does not come back"
+    );
 }
 
 #[test]
@@ -65,31 +81,50 @@ fn every_acknowledged_update_of_many_writers_is_there_after_reopening() {
     });
     drop(context);
     let context = open(settings(&directory)).unwrap();
-    assert_eq!((acknowledged.into_inner(), context.live_values()), (400, 400));
+    assert_eq!(
+        (acknowledged.into_inner(), context.live_values()),
+        (400, 400)
+    );
     assert_eq!(context.values(&owner("w15-24.mesh.example")), ["v"]);
 }
 
 #[test]
 fn a_failing_request_undoes_its_records_its_sql_and_its_hooks_and_nobody_elses() {
     let directory = tempfile::tempdir().unwrap();
-    let settings = Settings { schema: vec!["CREATE TABLE IF NOT EXISTS extra (n INTEGER)"], ..settings(&directory) };
+    let settings = Settings {
+        schema: vec!["CREATE TABLE IF NOT EXISTS extra (n INTEGER)"],
+        ..settings(&directory)
+    };
     let context = open(settings).unwrap();
     let hooks = Arc::new(AtomicUsize::new(0));
     // Enqueued behind a request that holds the writer up, so that they share one commit.
     let (release, held) = std::sync::mpsc::channel::<()>();
-    context.store().transact_then(move |_| held.recv().map_err(|_| ()), |_| {});
+    context
+        .store()
+        .transact_then(move |_| held.recv().map_err(|_| ()), |_| {});
     let (report, outcomes) = std::sync::mpsc::channel();
     for n in 0..10 {
         let (hooks, report) = (Arc::clone(&hooks), report.clone());
         let work = move |draft: &mut dmp_node::store::Draft<'_>| {
-            draft.publish(&owner(&format!("n{n}.mesh.example")), "v", 300, Author::Operator.tag());
-            draft.sql().unwrap().execute("INSERT INTO extra VALUES (?1)", [n]).unwrap();
+            draft.publish(
+                &owner(&format!("n{n}.mesh.example")),
+                "v",
+                300,
+                Author::Operator.tag(),
+            );
+            draft
+                .sql()
+                .unwrap()
+                .execute("INSERT INTO extra VALUES (?1)", [n])
+                .unwrap();
             draft.after_commit(move || {
                 hooks.fetch_add(1, Ordering::Relaxed);
             });
             if n % 2 == 0 { Ok(n) } else { Err(n) }
         };
-        context.store().transact_then(work, move |result| report.send(result).unwrap());
+        context
+            .store()
+            .transact_then(work, move |result| report.send(result).unwrap());
     }
     release.send(()).unwrap();
     for n in 0..10 {
@@ -101,7 +136,10 @@ fn a_failing_request_undoes_its_records_its_sql_and_its_hooks_and_nobody_elses()
     }
     assert_eq!(hooks.load(Ordering::Relaxed), 5);
     assert_eq!(context.live_values(), 5);
-    let sum: i64 = context.store().read(|sql| sql.query_row("SELECT sum(n) FROM extra", [], |row| row.get(0))).unwrap();
+    let sum: i64 = context
+        .store()
+        .read(|sql| sql.query_row("SELECT sum(n) FROM extra", [], |row| row.get(0)))
+        .unwrap();
     assert_eq!(sum, 20);
     assert!(context.values(&owner("n1.mesh.example")).is_empty());
 }
@@ -112,9 +150,15 @@ fn later_requests_of_a_group_see_what_earlier_ones_did() {
     let mut settings = settings(&directory);
     settings.caps.max_values_per_name = Some(3);
     let context = open(settings).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     let submit = |n: usize| {
-        let operation = Operation::Publish { owner: owner("a.mesh.example"), value: n.to_string(), ttl: 300 };
+        let operation = Operation::Publish {
+            owner: owner("a.mesh.example"),
+            value: n.to_string(),
+            ttl: 300,
+        };
         context.submit(Author::Operator, vec![operation])
     };
     let outcomes = runtime.block_on(async {
@@ -130,10 +174,18 @@ fn a_panicking_request_is_answered_and_the_writer_goes_on() {
     let directory = tempfile::tempdir().unwrap();
     let context = open(settings(&directory)).unwrap();
     let broken = |draft: &mut dmp_node::store::Draft<'_>| -> Result<(), ()> {
-        draft.publish(&owner("broken.mesh.example"), "v", 300, Author::Operator.tag());
+        draft.publish(
+            &owner("broken.mesh.example"),
+            "v",
+            300,
+            Author::Operator.tag(),
+        );
         panic!("on purpose")
     };
-    assert!(matches!(context.store().transact_blocking(broken), Err(Failure::Unavailable(_))));
+    assert!(matches!(
+        context.store().transact_blocking(broken),
+        Err(Failure::Unavailable(_))
+    ));
     publish(&context, "a.mesh.example", "v");
     assert_eq!(context.live_values(), 1);
 }
@@ -141,20 +193,33 @@ fn a_panicking_request_is_answered_and_the_writer_goes_on() {
 #[test]
 fn files_are_for_their_owner_only_and_a_lax_mode_is_healed() {
     let directory = tempfile::tempdir().unwrap();
-    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let mode =
+        |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let path = settings(&directory).database;
     let context = open(settings(&directory)).unwrap();
     publish(&context, "a.mesh.example", "v");
     assert_eq!(mode(path.parent().unwrap()), 0o700);
     for suffix in ["", "-wal", "-shm"] {
-        assert_eq!(mode(format!("{}{suffix}", path.display()).as_ref()), 0o600, "{suffix}");
+        assert_eq!(
+            mode(format!("{}{suffix}", path.display()).as_ref()),
+            0o600,
+            "{suffix}"
+        );
     }
     drop(context);
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-    std::fs::set_permissions(path.parent().unwrap(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(
+        path.parent().unwrap(),
+        std::fs::Permissions::from_mode(0o755),
+    )
+    .unwrap();
     let _context = open(settings(&directory)).unwrap();
     assert_eq!(mode(&path), 0o600);
-    assert_eq!(mode(path.parent().unwrap()), 0o755, "a directory that was there keeps its mode (W-18)");
+    assert_eq!(
+        mode(path.parent().unwrap()),
+        0o755,
+        "a directory that was there keeps its mode (W-18)"
+    );
 }
 
 #[test]
@@ -165,26 +230,43 @@ fn a_database_of_the_reference_is_refused_untouched_and_the_import_is_named() {
     reference.execute_batch("CREATE TABLE records (name TEXT, value TEXT, ttl INTEGER, created_at INTEGER, expires_at INTEGER, PRIMARY KEY (name, value))").unwrap();
     drop(reference);
     let before = std::fs::read(&path).unwrap();
-    let error = open(Settings { database: path.clone(), ..settings(&directory) }).unwrap_err();
+    let error = open(Settings {
+        database: path.clone(),
+        ..settings(&directory)
+    })
+    .unwrap_err();
     assert!(matches!(error, OpenError::Foreign(_)));
     assert!(error.to_string().contains("dnsmesh node import"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
-    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left beside it");
+    assert_eq!(
+        std::fs::read_dir(directory.path()).unwrap().count(),
+        1,
+        "nothing is left beside it"
+    );
 }
 
 #[test]
 fn a_newer_schema_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     drop(open(settings(&directory)).unwrap());
-    rusqlite::Connection::open(settings(&directory).database).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    assert!(matches!(open(settings(&directory)), Err(OpenError::Newer { found: 99, .. })));
+    rusqlite::Connection::open(settings(&directory).database)
+        .unwrap()
+        .pragma_update(None, "user_version", 99)
+        .unwrap();
+    assert!(matches!(
+        open(settings(&directory)),
+        Err(OpenError::Newer { found: 99, .. })
+    ));
 }
 
 #[test]
 fn two_nodes_cannot_have_one_store() {
     let directory = tempfile::tempdir().unwrap();
     let _first = open(settings(&directory)).unwrap();
-    assert!(matches!(open(settings(&directory)), Err(OpenError::InUse(_))));
+    assert!(matches!(
+        open(settings(&directory)),
+        Err(OpenError::InUse(_))
+    ));
 }
 
 #[test]
@@ -193,5 +275,8 @@ fn a_closed_store_answers_that_it_is_closed() {
     let context = open(settings(&directory)).unwrap();
     context.store().close();
     let work = |_: &mut dmp_node::store::Draft<'_>| Ok::<_, ()>(());
-    assert!(matches!(context.store().transact_blocking(work), Err(Failure::Stopped)));
+    assert!(matches!(
+        context.store().transact_blocking(work),
+        Err(Failure::Stopped)
+    ));
 }

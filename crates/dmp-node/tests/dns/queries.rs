@@ -11,20 +11,40 @@ fn an_expired_value_is_invisible_at_once_and_its_ancestors_with_it() {
     node.put("a.b.mesh.example", "short", 10);
     node.put("a.b.mesh.example", "long", 20);
     assert_eq!(node.txt("a.b.mesh.example"), ["long", "short"]);
-    assert_eq!(node.query("b.mesh.example", Rtype::TXT).rcode, Rcode::NOERROR, "an empty non-terminal exists");
+    assert_eq!(
+        node.query("b.mesh.example", Rtype::TXT).rcode,
+        Rcode::NOERROR,
+        "an empty non-terminal exists"
+    );
     node.clock.advance(10);
     assert_eq!(node.txt("a.b.mesh.example"), ["long"]);
     node.clock.advance(10);
-    assert_eq!(node.query("a.b.mesh.example", Rtype::TXT).rcode, Rcode::NXDOMAIN);
-    assert_eq!(node.query("b.mesh.example", Rtype::TXT).rcode, Rcode::NXDOMAIN);
-    assert_eq!(node.query("mesh.example", Rtype::TXT).rcode, Rcode::NOERROR, "the apex always exists");
+    assert_eq!(
+        node.query("a.b.mesh.example", Rtype::TXT).rcode,
+        Rcode::NXDOMAIN
+    );
+    assert_eq!(
+        node.query("b.mesh.example", Rtype::TXT).rcode,
+        Rcode::NXDOMAIN
+    );
+    assert_eq!(
+        node.query("mesh.example", Rtype::TXT).rcode,
+        Rcode::NOERROR,
+        "the apex always exists"
+    );
 }
 
 #[test]
 fn the_ttl_is_the_shortest_remaining_life_and_the_served_ttl_at_most() {
     let node = Node::start();
     node.put("t.mesh.example", "one", 300);
-    let ttl = |node: &Node| node.query("t.mesh.example", Rtype::TXT).answers.iter().map(|record| record.ttl).collect::<Vec<_>>();
+    let ttl = |node: &Node| {
+        node.query("t.mesh.example", Rtype::TXT)
+            .answers
+            .iter()
+            .map(|record| record.ttl)
+            .collect::<Vec<_>>()
+    };
     assert_eq!(ttl(&node), [60]);
     node.put("t.mesh.example", "two", 40);
     assert_eq!(ttl(&node), [40, 40], "equal over the RRset");
@@ -41,7 +61,11 @@ fn the_serial_rises_with_every_change_and_never_falls_over_a_restart() {
     };
     let node = Node::open(crate::support::settings(&directory));
     let first = serial(&node);
-    assert_eq!(u64::from(first), crate::support::NOW, "it starts at the time of the store's creation (D23)");
+    assert_eq!(
+        u64::from(first),
+        crate::support::NOW,
+        "it starts at the time of the store's creation (D23)"
+    );
     node.put("a.mesh.example", "v", 300);
     node.put("b.mesh.example", "v", 300);
     let second = serial(&node);
@@ -57,12 +81,23 @@ fn foreign_names_are_hosted_and_everything_else_outside_is_refused() {
     node.put("dmp.alice.other.example", "v", 300);
     assert_eq!(node.txt("dmp.alice.other.example"), ["v"]);
     let sibling = node.query("else.alice.other.example", Rtype::TXT);
-    assert_eq!((sibling.rcode, sibling.authoritative, sibling.authority.len()), (Rcode::NXDOMAIN, true, 0));
+    assert_eq!(
+        (
+            sibling.rcode,
+            sibling.authoritative,
+            sibling.authority.len()
+        ),
+        (Rcode::NXDOMAIN, true, 0)
+    );
     let base = node.query("alice.other.example", Rtype::TXT);
     assert_eq!((base.rcode, base.answers.len()), (Rcode::NOERROR, 0));
     for elsewhere in ["other.example", "example", ".", "www.invalid"] {
         let response = node.query(elsewhere, Rtype::TXT);
-        assert_eq!((response.rcode, response.authoritative), (Rcode::REFUSED, false), "{elsewhere}");
+        assert_eq!(
+            (response.rcode, response.authoritative),
+            (Rcode::REFUSED, false),
+            "{elsewhere}"
+        );
     }
 }
 
@@ -71,19 +106,38 @@ fn without_a_zone_every_name_is_answered_without_soa() {
     let node = Node::start_with(|settings| settings.zone = None);
     node.put("a.b.example", "v", 300);
     assert_eq!(node.txt("a.b.example"), ["v"]);
-    for (asked, rcode) in [("b.example", Rcode::NOERROR), ("example", Rcode::NOERROR), (".", Rcode::NOERROR), ("x.example", Rcode::NXDOMAIN)] {
+    for (asked, rcode) in [
+        ("b.example", Rcode::NOERROR),
+        ("example", Rcode::NOERROR),
+        (".", Rcode::NOERROR),
+        ("x.example", Rcode::NXDOMAIN),
+    ] {
         let response = node.query(asked, Rtype::TXT);
-        assert_eq!((response.rcode, response.authoritative, response.authority.len()), (rcode, true, 0), "{asked}");
+        assert_eq!(
+            (
+                response.rcode,
+                response.authoritative,
+                response.authority.len()
+            ),
+            (rcode, true, 0),
+            "{asked}"
+        );
     }
 }
 
 #[test]
 fn mixed_case_writes_and_reads_meet() {
     let node = Node::start().with_keys(vec![row("k", &["mesh.example"])]);
-    assert_eq!(node.update_rcode(&key("k"), &[add("MiXeD.mesh.EXAMPLE", "v")]), Rcode::NOERROR);
+    assert_eq!(
+        node.update_rcode(&key("k"), &[add("MiXeD.mesh.EXAMPLE", "v")]),
+        Rcode::NOERROR
+    );
     assert_eq!(node.txt("mIxEd.Mesh.example"), ["v"]);
     assert_eq!(node.context.values(&owner("mixed.mesh.example")), ["v"]);
-    assert_eq!(node.update_rcode(&key("k"), &[delete_rrset("mixed.MESH.example")]), Rcode::NOERROR);
+    assert_eq!(
+        node.update_rcode(&key("k"), &[delete_rrset("mixed.MESH.example")]),
+        Rcode::NOERROR
+    );
     assert!(node.txt("mixed.mesh.example").is_empty());
 }
 
@@ -104,7 +158,11 @@ fn what_does_not_fit_a_datagram_comes_whole_over_tcp_whatever_edns_says() {
         let at = query.len() - 8;
         query[at..at + 2].copy_from_slice(&payload.to_be_bytes());
         let response = Response::parse(&node.tcp(&query)).unwrap();
-        assert_eq!((response.truncated, response.answers.len()), (false, 20), "EDNS {payload}");
+        assert_eq!(
+            (response.truncated, response.answers.len()),
+            (false, 20),
+            "EDNS {payload}"
+        );
     }
 }
 
@@ -112,22 +170,34 @@ fn what_does_not_fit_a_datagram_comes_whole_over_tcp_whatever_edns_says() {
 fn many_queries_at_once_are_each_answered_once() {
     let node = Node::start();
     for index in 0..200 {
-        node.put(&format!("n{index}.mesh.example"), &format!("value {index}"), 300);
+        node.put(
+            &format!("n{index}.mesh.example"),
+            &format!("value {index}"),
+            300,
+        );
     }
     // From several sources, so that the kernel spreads them over all sockets of the node.
     let clients: Vec<_> = (0..8)
         .map(|_| {
             let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-            socket.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+            socket
+                .set_read_timeout(Some(std::time::Duration::from_secs(20)))
+                .unwrap();
             socket.connect(node.address).unwrap();
             socket
         })
         .collect();
     for (number, client) in clients.iter().enumerate() {
         for index in 0..200_u16 {
-            let missing = index % 3 == 0;
-            let asked = if missing { format!("none{index}.mesh.example") } else { format!("n{index}.mesh.example") };
-            client.send(&QueryBuilder::new(name(&asked), Rtype::TXT).build(index)).unwrap();
+            let missing = index.is_multiple_of(3);
+            let asked = if missing {
+                format!("none{index}.mesh.example")
+            } else {
+                format!("n{index}.mesh.example")
+            };
+            client
+                .send(&QueryBuilder::new(name(&asked), Rtype::TXT).build(index))
+                .unwrap();
             if index % 50 == 49 {
                 let mut seen = std::collections::BTreeSet::new();
                 for _ in 0..50 {
@@ -136,10 +206,13 @@ fn many_queries_at_once_are_each_answered_once() {
                     let response = Response::parse(&answer[..length]).unwrap();
                     assert!(seen.insert(response.id), "client {number}: answered twice");
                     let expected = format!("value {}", response.id);
-                    if response.id % 3 == 0 {
+                    if response.id.is_multiple_of(3) {
                         assert_eq!(response.rcode, Rcode::NXDOMAIN);
                     } else {
-                        assert_eq!(response.txt(&name(&format!("n{}.mesh.example", response.id))), [expected.as_bytes()]);
+                        assert_eq!(
+                            response.txt(&name(&format!("n{}.mesh.example", response.id))),
+                            [expected.as_bytes()]
+                        );
                     }
                 }
             }

@@ -60,16 +60,30 @@ impl Node {
     pub(crate) fn open(settings: Settings) -> Self {
         let clock = Clock::manual(NOW * 1000);
         let context = Context::open(settings, clock.clone()).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
         let listeners = Listeners::bind(&context).unwrap();
         let address = listeners.address();
-        let running = runtime.block_on(async { listeners.serve(&context) }).unwrap();
+        let running = runtime
+            .block_on(async { listeners.serve(&context) })
+            .unwrap();
         let mut local = address;
         local.set_port(0);
         let socket = UdpSocket::bind(local).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.connect(address).unwrap();
-        Self { context, clock, address, running: Some(running), runtime, socket, _directory: None }
+        Self {
+            context,
+            clock,
+            address,
+            running: Some(running),
+            runtime,
+            socket,
+            _directory: None,
+        }
     }
 
     /// Sends one datagram and waits for one.
@@ -112,19 +126,28 @@ impl Node {
     pub(crate) fn txt(&self, owner: &str) -> Vec<String> {
         let response = self.query(owner, Rtype::TXT);
         let values = response.txt(&name(owner)).into_iter();
-        let mut values: Vec<String> = values.map(|value| String::from_utf8(value.to_vec()).unwrap()).collect();
+        let mut values: Vec<String> = values
+            .map(|value| String::from_utf8(value.to_vec()).unwrap())
+            .collect();
         values.sort();
         values
     }
 
     pub(crate) fn put(&self, owner: &str, value: &str, ttl: u64) {
-        let operation =
-            context::Operation::Publish { owner: self::owner(owner), value: value.into(), ttl };
-        self.runtime.block_on(self.context.submit(Author::Operator, vec![operation])).unwrap();
+        let operation = context::Operation::Publish {
+            owner: self::owner(owner),
+            value: value.into(),
+            ttl,
+        };
+        self.runtime
+            .block_on(self.context.submit(Author::Operator, vec![operation]))
+            .unwrap();
     }
 
     pub(crate) fn with_keys(self, rows: Vec<KeyRow>) -> Self {
-        self.context.access().replace_keyring(Keyring::new(rows, Vec::new()));
+        self.context
+            .access()
+            .replace_keyring(Keyring::new(rows, Vec::new()));
         self
     }
 
@@ -133,7 +156,9 @@ impl Node {
         let mut message = update.build(0x4321);
         let signature = sign_request(key, &mut message, self.clock.seconds()).unwrap();
         let answer = self.udp(&message);
-        signature.verify_answer(&answer, self.clock.seconds()).expect("the answer is signed");
+        signature
+            .verify_answer(&answer, self.clock.seconds())
+            .expect("the answer is signed");
         Response::parse(&answer).unwrap()
     }
 
@@ -187,7 +212,10 @@ pub(crate) fn row(label: &str, patterns: &[&str]) -> KeyRow {
         name: format!("{label}.mesh.example."),
         algorithm: "hmac-sha256".into(),
         secret: SECRET.to_vec().into(),
-        allowed_suffixes: patterns.iter().map(|pattern| (*pattern).to_owned()).collect(),
+        allowed_suffixes: patterns
+            .iter()
+            .map(|pattern| (*pattern).to_owned())
+            .collect(),
         expires_at: 0,
         subject: String::new(),
         registered_spk: None,
@@ -196,7 +224,12 @@ pub(crate) fn row(label: &str, patterns: &[&str]) -> KeyRow {
 }
 
 pub(crate) fn key(label: &str) -> Key {
-    Key::new(&name(&format!("{label}.mesh.example")), "hmac-sha256".parse().unwrap(), &SECRET).unwrap()
+    Key::new(
+        &name(&format!("{label}.mesh.example")),
+        "hmac-sha256".parse().unwrap(),
+        &SECRET,
+    )
+    .unwrap()
 }
 
 pub(crate) fn update(operations: &[Operation]) -> UpdateBuilder {
@@ -208,11 +241,18 @@ pub(crate) fn update(operations: &[Operation]) -> UpdateBuilder {
 }
 
 pub(crate) fn add(owner: &str, value: &str) -> Operation {
-    Operation::Add { owner: name(owner), ttl: 300, value: value.into() }
+    Operation::Add {
+        owner: name(owner),
+        ttl: 300,
+        value: value.into(),
+    }
 }
 
 pub(crate) fn delete_value(owner: &str, value: &str) -> Operation {
-    Operation::DeleteValue { owner: name(owner), value: value.into() }
+    Operation::DeleteValue {
+        owner: name(owner),
+        value: value.into(),
+    }
 }
 
 pub(crate) fn delete_rrset(owner: &str) -> Operation {

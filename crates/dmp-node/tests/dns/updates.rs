@@ -16,10 +16,17 @@ fn node() -> Node {
 fn one_bad_operation_undoes_the_whole_message() {
     let node = Node::start().with_keys(vec![row("k", &["in.mesh.example"])]);
     node.put("in.mesh.example", "old", 300);
-    let mixed = [delete_rrset("in.mesh.example"), add("in.mesh.example", "new"), add("out.mesh.example", "x")];
+    let mixed = [
+        delete_rrset("in.mesh.example"),
+        add("in.mesh.example", "new"),
+        add("out.mesh.example", "x"),
+    ];
     assert_eq!(node.update_rcode(&key("k"), &mixed), Rcode::REFUSED);
     assert_eq!(node.txt("in.mesh.example"), ["old"]);
-    let too_long = [add("in.mesh.example", "new"), add("in.mesh.example", &"x".repeat(2049))];
+    let too_long = [
+        add("in.mesh.example", "new"),
+        add("in.mesh.example", &"x".repeat(2049)),
+    ];
     assert_eq!(node.update_rcode(&key("k"), &too_long), Rcode::REFUSED);
     assert_eq!(node.txt("in.mesh.example"), ["old"]);
     assert_eq!(node.update_rcode(&key("k"), &mixed[..2]), Rcode::NOERROR);
@@ -29,36 +36,70 @@ fn one_bad_operation_undoes_the_whole_message() {
 #[test]
 fn operations_apply_in_wire_order() {
     let node = node();
-    let operations = [add("o.mesh.example", "a"), delete_value("o.mesh.example", "a"), add("o.mesh.example", "a"), add("o.mesh.example", "b")];
+    let operations = [
+        add("o.mesh.example", "a"),
+        delete_value("o.mesh.example", "a"),
+        add("o.mesh.example", "a"),
+        add("o.mesh.example", "b"),
+    ];
     assert_eq!(node.update_rcode(&key("k"), &operations), Rcode::NOERROR);
     assert_eq!(node.context.values(&owner("o.mesh.example")), ["a", "b"]);
 }
 
 #[test]
 fn values_longer_than_one_string_and_messages_longer_than_usual_are_taken() {
-    let node = Node::start_with(|settings| settings.caps.max_value_bytes = Some(20_000)).with_keys(vec![row("k", &["mesh.example"])]);
+    let node = Node::start_with(|settings| settings.caps.max_value_bytes = Some(20_000))
+        .with_keys(vec![row("k", &["mesh.example"])]);
     let long = "ä".repeat(9_000);
-    assert_eq!(node.update_rcode(&key("k"), &[add("l.mesh.example", &long)]), Rcode::NOERROR, "a datagram over 8192 octets");
+    assert_eq!(
+        node.update_rcode(&key("k"), &[add("l.mesh.example", &long)]),
+        Rcode::NOERROR,
+        "a datagram over 8192 octets"
+    );
     assert_eq!(node.context.values(&owner("l.mesh.example")), [long]);
 }
 
 #[test]
 fn deleting_what_is_absent_succeeds() {
     let node = node();
-    assert_eq!(node.update_rcode(&key("k"), &[delete_rrset("none.mesh.example")]), Rcode::NOERROR);
-    assert_eq!(node.update_rcode(&key("k"), &[delete_value("none.mesh.example", "v")]), Rcode::NOERROR);
+    assert_eq!(
+        node.update_rcode(&key("k"), &[delete_rrset("none.mesh.example")]),
+        Rcode::NOERROR
+    );
+    assert_eq!(
+        node.update_rcode(&key("k"), &[delete_value("none.mesh.example", "v")]),
+        Rcode::NOERROR
+    );
 }
 
 #[test]
 fn only_values_that_would_be_new_count_against_the_cap_of_a_name() {
-    let node = Node::start_with(|settings| settings.caps.max_values_per_name = Some(3)).with_keys(vec![row("k", &["mesh.example"])]);
-    let values = [add("c.mesh.example", "1"), add("c.mesh.example", "2"), add("c.mesh.example", "3")];
+    let node = Node::start_with(|settings| settings.caps.max_values_per_name = Some(3))
+        .with_keys(vec![row("k", &["mesh.example"])]);
+    let values = [
+        add("c.mesh.example", "1"),
+        add("c.mesh.example", "2"),
+        add("c.mesh.example", "3"),
+    ];
     assert_eq!(node.update_rcode(&key("k"), &values), Rcode::NOERROR);
-    assert_eq!(node.update_rcode(&key("k"), &[add("c.mesh.example", "2"), add("c.mesh.example", "1")]), Rcode::NOERROR);
+    assert_eq!(
+        node.update_rcode(
+            &key("k"),
+            &[add("c.mesh.example", "2"), add("c.mesh.example", "1")]
+        ),
+        Rcode::NOERROR
+    );
     let response = node.update(&key("k"), &update(&[add("c.mesh.example", "4")]));
     assert_eq!(response.rcode, Rcode::REFUSED);
-    let swap = [delete_value("c.mesh.example", "3"), add("c.mesh.example", "4")];
-    assert_eq!(node.update_rcode(&key("k"), &swap), Rcode::NOERROR, "room made in the same message counts");
+    let swap = [
+        delete_value("c.mesh.example", "3"),
+        add("c.mesh.example", "4"),
+    ];
+    assert_eq!(
+        node.update_rcode(&key("k"), &swap),
+        Rcode::NOERROR,
+        "room made in the same message counts"
+    );
     assert_eq!(node.txt("c.mesh.example"), ["1", "2", "4"]);
 }
 
@@ -81,7 +122,13 @@ fn one_writer_gets_its_share_of_a_mailbox_and_no_more() {
         user("owner", "owner@mesh.example", mailbox),
     ]);
     let put = |who: &str, slot: u8, value: &str| {
-        node.update_rcode(&key(who), &[add(&format!("slot-{slot}.{mailbox}"), &format!("{who} {value}"))])
+        node.update_rcode(
+            &key(who),
+            &[add(
+                &format!("slot-{slot}.{mailbox}"),
+                &format!("{who} {value}"),
+            )],
+        )
     };
     for value in ["a", "b", "c", "d"] {
         assert_eq!(put("one", 0, value), Rcode::NOERROR);
@@ -89,13 +136,33 @@ fn one_writer_gets_its_share_of_a_mailbox_and_no_more() {
     assert_eq!(put("one", 0, "e"), Rcode::REFUSED, "half of one name");
     assert_eq!(put("one", 1, "e"), Rcode::NOERROR);
     assert_eq!(put("same", 2, "f"), Rcode::NOERROR);
-    assert_eq!(put("same", 3, "g"), Rcode::REFUSED, "the subject counts, not the key");
-    assert_eq!(put("one", 0, "a"), Rcode::NOERROR, "a refresh is no new value");
-    assert_eq!(put("two", 0, "a"), Rcode::NOERROR, "others are not affected");
+    assert_eq!(
+        put("same", 3, "g"),
+        Rcode::REFUSED,
+        "the subject counts, not the key"
+    );
+    assert_eq!(
+        put("one", 0, "a"),
+        Rcode::NOERROR,
+        "a refresh is no new value"
+    );
+    assert_eq!(
+        put("two", 0, "a"),
+        Rcode::NOERROR,
+        "others are not affected"
+    );
     for value in ["a", "b", "c"] {
-        assert_eq!(put("owner", 0, value), Rcode::NOERROR, "the owner is exempt");
+        assert_eq!(
+            put("owner", 0, value),
+            Rcode::NOERROR,
+            "the owner is exempt"
+        );
     }
-    assert_eq!(put("owner", 0, "d"), Rcode::REFUSED, "but not from the cap of the name");
+    assert_eq!(
+        put("owner", 0, "d"),
+        Rcode::REFUSED,
+        "but not from the cap of the name"
+    );
 }
 
 #[test]
@@ -112,16 +179,35 @@ fn self_service_wildcards_cover_only_the_shapes_clients_write() {
         ("x.slot-3.mb-0123456789ab.mesh.example", Rcode::REFUSED),
         ("chunk-1-xyz.mesh.example", Rcode::REFUSED),
     ] {
-        assert_eq!(node.update_rcode(&key("u"), &[add(name, "v")]), rcode, "{name}");
+        assert_eq!(
+            node.update_rcode(&key("u"), &[add(name, "v")]),
+            rcode,
+            "{name}"
+        );
     }
-    assert_eq!(node.update_rcode(&key("u"), &[delete_rrset("slot-3.mb-0123456789ab.mesh.example")]), Rcode::REFUSED, "a wildcard never deletes (D10)");
+    assert_eq!(
+        node.update_rcode(
+            &key("u"),
+            &[delete_rrset("slot-3.mb-0123456789ab.mesh.example")]
+        ),
+        Rcode::REFUSED,
+        "a wildcard never deletes (D10)"
+    );
 }
 
 #[test]
 fn owner_names_with_other_octets_are_refused() {
     let node = node();
-    for wire in ["a\\.b.mesh.example", "a\\032b.mesh.example", "*.mesh.example"] {
-        assert_eq!(node.update_rcode(&key("k"), &[add(wire, "v")]), Rcode::REFUSED, "{wire}");
+    for wire in [
+        "a\\.b.mesh.example",
+        "a\\032b.mesh.example",
+        "*.mesh.example",
+    ] {
+        assert_eq!(
+            node.update_rcode(&key("k"), &[add(wire, "v")]),
+            Rcode::REFUSED,
+            "{wire}"
+        );
     }
 }
 
@@ -132,7 +218,10 @@ fn a_key_works_for_the_very_next_packet_and_stops_with_the_one_after_its_end() {
         let mut message = update(&[add("k.mesh.example", "v")]).build(1);
         let signature = sign_request(key, &mut message, node.clock.seconds()).unwrap();
         let answer = node.udp(&message);
-        (Response::parse(&answer).unwrap().rcode, signature.verify_answer(&answer, node.clock.seconds()))
+        (
+            Response::parse(&answer).unwrap().rcode,
+            signature.verify_answer(&answer, node.clock.seconds()),
+        )
     };
     let unknown = Err(VerifyError::Rejected(dmp_dns::tsig::TsigError::BADKEY));
     assert_eq!(signed(&node, &key("k")), (Rcode::NOTAUTH, unknown));
@@ -149,10 +238,25 @@ fn a_key_works_for_the_very_next_packet_and_stops_with_the_one_after_its_end() {
     access.replace_keyring(access.keyring().with_key(row("k", &["mesh.example"])));
     assert_eq!(signed(&node, &key("k")).0, Rcode::NOERROR);
     access.replace_keyring(access.keyring().without_key("K.mesh.example."));
-    assert_eq!(signed(&node, &key("k")), (Rcode::NOTAUTH, unknown), "revoked");
-    let wrong = Key::new(&name("k.mesh.example"), "hmac-sha256".parse().unwrap(), b"another secret").unwrap();
+    assert_eq!(
+        signed(&node, &key("k")),
+        (Rcode::NOTAUTH, unknown),
+        "revoked"
+    );
+    let wrong = Key::new(
+        &name("k.mesh.example"),
+        "hmac-sha256".parse().unwrap(),
+        b"another secret",
+    )
+    .unwrap();
     access.replace_keyring(access.keyring().with_key(row("k", &["mesh.example"])));
-    assert_eq!(signed(&node, &wrong), (Rcode::NOTAUTH, Err(VerifyError::Rejected(dmp_dns::tsig::TsigError::BADSIG))));
+    assert_eq!(
+        signed(&node, &wrong),
+        (
+            Rcode::NOTAUTH,
+            Err(VerifyError::Rejected(dmp_dns::tsig::TsigError::BADSIG))
+        )
+    );
 }
 
 #[test]
@@ -162,28 +266,48 @@ fn a_repeated_request_gets_the_cached_answer_and_changes_nothing() {
     let key = key("k");
     let signature = sign_request(&key, &mut message, NOW).unwrap();
     let answer = node.udp(&message);
-    assert_eq!(node.update_rcode(&key, &[delete_rrset("r.mesh.example")]), Rcode::NOERROR);
+    assert_eq!(
+        node.update_rcode(&key, &[delete_rrset("r.mesh.example")]),
+        Rcode::NOERROR
+    );
     node.clock.advance(299);
     assert_eq!(node.udp(&message), answer, "over UDP");
     assert_eq!(node.tcp(&message), answer, "and over TCP");
     message[..2].copy_from_slice(&[9, 9]);
     let under_another_id = node.udp(&message);
-    assert_eq!((&under_another_id[..2], &under_another_id[2..]), (&[9, 9][..], &answer[2..]));
+    assert_eq!(
+        (&under_another_id[..2], &under_another_id[2..]),
+        (&[9, 9][..], &answer[2..])
+    );
     signature.verify_answer(&under_another_id, NOW).unwrap();
-    assert!(node.txt("r.mesh.example").is_empty(), "what was deleted stays deleted");
+    assert!(
+        node.txt("r.mesh.example").is_empty(),
+        "what was deleted stays deleted"
+    );
     node.clock.advance(2);
-    assert_eq!(Response::parse(&node.udp(&message)).unwrap().rcode, Rcode::NOTAUTH, "outside the window the time is wrong");
+    assert_eq!(
+        Response::parse(&node.udp(&message)).unwrap().rcode,
+        Rcode::NOTAUTH,
+        "outside the window the time is wrong"
+    );
 }
 
 #[test]
 fn a_refused_request_may_succeed_when_it_comes_again() {
-    let node = Node::start_with(|settings| settings.caps.max_values_per_name = Some(1)).with_keys(vec![row("k", &["mesh.example"])]);
+    let node = Node::start_with(|settings| settings.caps.max_values_per_name = Some(1))
+        .with_keys(vec![row("k", &["mesh.example"])]);
     node.put("r.mesh.example", "in the way", 10);
     let mut message = update(&[add("r.mesh.example", "v")]).build(1);
     sign_request(&key("k"), &mut message, NOW).unwrap();
-    assert_eq!(Response::parse(&node.udp(&message)).unwrap().rcode, Rcode::REFUSED);
+    assert_eq!(
+        Response::parse(&node.udp(&message)).unwrap().rcode,
+        Rcode::REFUSED
+    );
     node.clock.advance(10);
-    assert_eq!(Response::parse(&node.udp(&message)).unwrap().rcode, Rcode::NOERROR);
+    assert_eq!(
+        Response::parse(&node.udp(&message)).unwrap().rcode,
+        Rcode::NOERROR
+    );
 }
 
 /// An update with one prerequisite record before the add of `p.mesh.example`.
@@ -227,28 +351,43 @@ fn all_five_prerequisites_decide_after_authentication() {
         ("else.where", Rtype::ANY, ANY, b"", Rcode::NOTZONE),
         (there, Rtype::TXT, 3, b"", Rcode::FORMERR),
     ] {
-        assert_eq!(node.update_rcode(&key("k"), &[delete_rrset("p.mesh.example")]), Rcode::NOERROR);
+        assert_eq!(
+            node.update_rcode(&key("k"), &[delete_rrset("p.mesh.example")]),
+            Rcode::NOERROR
+        );
         node.clock.advance(1); // another second, so that no two requests are the same
         let mut message = with_prerequisite(owner, rtype, class, rdata);
         let key = key("k");
         let signature = sign_request(&key, &mut message, node.clock.seconds()).unwrap();
         let answer = node.udp(&message);
-        signature.verify_answer(&answer, node.clock.seconds()).unwrap();
+        signature
+            .verify_answer(&answer, node.clock.seconds())
+            .unwrap();
         let rcode = Response::parse(&answer).unwrap().rcode;
         assert_eq!(rcode, expected, "{owner} {rtype:?} {class}");
-        assert_eq!(node.txt("p.mesh.example").len(), usize::from(expected == Rcode::NOERROR));
+        assert_eq!(
+            node.txt("p.mesh.example").len(),
+            usize::from(expected == Rcode::NOERROR)
+        );
     }
     // No oracle for those who may not write: a false one is not told.
     let unsigned = with_prerequisite(none, Rtype::ANY, ANY, b"");
-    assert_eq!(Response::parse(&node.udp(&unsigned)).unwrap().rcode, Rcode::REFUSED);
+    assert_eq!(
+        Response::parse(&node.udp(&unsigned)).unwrap().rcode,
+        Rcode::REFUSED
+    );
 }
 
 #[test]
 fn the_probe_of_clients_is_refused_also_while_update_is_off() {
     let probe = update(&[add("_dmp-probe.mesh.example", "v=dmp1;t=probe")]).build(1);
     for on in [true, false] {
-        let node = Node::start_with(|settings| settings.update = on).with_keys(vec![row("k", &["mesh.example"])]);
-        assert_eq!(Response::parse(&node.udp(&probe)).unwrap().rcode, Rcode::REFUSED);
+        let node = Node::start_with(|settings| settings.update = on)
+            .with_keys(vec![row("k", &["mesh.example"])]);
+        assert_eq!(
+            Response::parse(&node.udp(&probe)).unwrap().rcode,
+            Rcode::REFUSED
+        );
         let mut signed = probe.clone();
         sign_request(&key("k"), &mut signed, NOW).unwrap();
         let expected = if on { Rcode::NOERROR } else { Rcode::NOTAUTH };
