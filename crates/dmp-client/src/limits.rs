@@ -10,8 +10,6 @@ pub const NODE_MAX_TTL: u64 = 86_400;
 pub const TTL_LADDER: [u64; 2] = [3_600, 300];
 /// Lifetime of a message when nobody names one, in seconds: a day, so that a recipient who looks in daily finds it (D20).
 pub const MESSAGE_TTL: u64 = 86_400;
-/// Longest message lifetime: 30 days less the 300 s that a receiver's clock may lag (crypto.md 14.1).
-pub const MESSAGE_TTL_MAX: u64 = 2_591_700;
 /// Longest claim lifetime: a node compares with one day on its own clock, so one minute under five is left (records.md 13).
 pub const CLAIM_TTL_MAX: u64 = 86_100;
 /// Longest own zone that a claim can name, bytes (records.md 13).
@@ -20,17 +18,11 @@ pub const CLAIM_ZONE_MAX: usize = 43;
 pub const PREKEY_LIFETIME: u64 = 7 * 86_400;
 /// How long a private half outlives its prekey's expiry, seconds (D15: 24 h).
 pub const PREKEY_GRACE: u64 = 86_400;
-/// Values that a node keeps at one name by default (records.md 5.2): the most prekeys a pool can show.
-pub const NODE_MAX_VALUES_PER_NAME: usize = 64;
 /// Attempts to find a prekey id that is not in use (crypto.md 12).
 pub const PREKEY_ID_TRIES: usize = 10;
 /// Default TTL of identity records, seconds (records.md 5.4).
 pub const IDENTITY_TTL: u64 = 86_400;
 
-/// Largest UPDATE sent as a datagram: the reference's size for answers, and what every path carries (D12, client.md 4.4).
-pub const UDP_UPDATE_MAX: usize = 1232;
-/// Largest DNS message (RFC 1035 4.2.2).
-pub const TCP_UPDATE_MAX: usize = 65_535;
 /// Time for one HTTP write (client.md 4.3).
 pub const HTTP_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Characters of an HTTP error body that are kept for the message (client.md 4.3).
@@ -44,6 +36,8 @@ pub const QUERIES_IN_FLIGHT: usize = 16;
 pub const CHUNKS_IN_FLIGHT: usize = 8;
 /// One receive run, unless the caller says otherwise (client.md 11).
 pub const RECEIVE_DEADLINE: Duration = Duration::from_secs(60);
+/// Time for removing consumed prekeys from the zone at the end of a run: one UPDATE, and a look if it was refused.
+pub const WITHDRAW_DEADLINE: Duration = Duration::from_secs(10);
 /// New claims looked at in one run (client.md 10.3).
 pub const CLAIMS_PER_RUN: usize = 64;
 /// New claims looked at in one run from one key (client.md 10.3).

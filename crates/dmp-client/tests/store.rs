@@ -104,6 +104,17 @@ fn a_wrong_passphrase_is_an_error_and_changes_nothing() {
 }
 
 #[test]
+fn a_store_that_lost_its_key_is_damaged_and_gets_no_new_one() {
+    let home = tempfile::tempdir().unwrap();
+    drop(Store::open(home.path(), &identity(1), NOW).unwrap());
+    let file = rusqlite::Connection::open(home.path().join(STORE_FILE)).unwrap();
+    file.execute("DELETE FROM wraps", ()).unwrap();
+    drop(file);
+    let refused = Store::open(home.path(), &identity(1), NOW);
+    assert!(matches!(refused, Err(StoreError::Damaged("wraps"))));
+}
+
+#[test]
 fn nothing_personal_lies_readable_in_the_files() {
     let home = tempfile::tempdir().unwrap();
     let store = Store::open(home.path(), &identity(1), NOW).unwrap();

@@ -561,57 +561,72 @@ async fn publish_somehow(
     publication: &mut Publication,
 ) -> Result<(), (SendStep, usize, WriteError)> {
     let chunks = item.chunks.len();
+    let wanted = item.slot;
     let mut all = chunk_operations(item, publication.ttl);
-    all.push(manifest_operation(item, item.slot, publication.ttl));
-    let mut attempt = publication.apply(session, &all).await;
+    all.push(manifest_operation(item, wanted, publication.ttl));
+    let attempt = publication.apply(session, &all).await;
     let Some(mut error) = attempt.failure else {
         return Ok(());
     };
-    if attempt.stored < chunks {
-        let mut ttl = match &error {
-            // The request carried the manifest too: the refusal may be about its name, which the chunks do not care for.
+    let slots: Vec<Slot> = if attempt.stored >= chunks {
+        // The request that failed carried the manifest alone.
+        wanted.others().filter(|_| is_refusal(&error)).collect()
+    } else {
+        let first = match &error {
+            // It carried the manifest too: the refusal may be about its name, which the chunks do not care for.
             WriteError::Refused { ttl_cap: None, .. } if attempt.failed_end > chunks => {
                 Some(publication.ttl)
             }
             error => shorter_ttl(publication.ttl, error),
         };
-        while let Some(next) = ttl {
-            publication.ttl = next;
-            attempt = publication
-                .apply(session, &chunk_operations(item, next))
-                .await;
-            match attempt.failure {
-                None => break,
-                Some(failure) => {
-                    ttl = shorter_ttl(next, &failure);
-                    error = failure;
-                }
-            }
-        }
-    }
-    if attempt.stored < chunks {
-        return Err((SendStep::Chunks, attempt.stored, error));
-    }
-    let wanted = item.slot;
-    for slot in std::iter::once(wanted).chain(wanted.others()) {
-        let attempt = publication
-            .apply(session, &[manifest_operation(item, slot, publication.ttl)])
-            .await;
-        match attempt.failure {
+        publish_chunks(
+            session,
+            item,
+            publication,
+            first,
+            (attempt.stored, error.clone()),
+        )
+        .await?;
+        std::iter::once(wanted).chain(wanted.others()).collect()
+    };
+    for slot in slots {
+        let manifest = manifest_operation(item, slot, publication.ttl);
+        match publication.apply(session, &[manifest]).await.failure {
             None => {
                 item.slot = slot;
                 return Ok(());
             }
-            Some(failure) => {
-                let refused = matches!(failure, WriteError::Refused { .. });
-                error = failure;
-                if !refused {
-                    break;
-                }
-            }
+            Some(failure) => error = failure,
+        }
+        if !is_refusal(&error) {
+            break;
         }
     }
     Err((SendStep::Manifest, chunks, error))
+}
+
+/// Publishes the chunks alone, with a shorter life after each refusal that may be about that.
+async fn publish_chunks(
+    session: &Session<'_>,
+    item: &OutboxItem,
+    publication: &mut Publication,
+    first: Option<u64>,
+    so_far: (usize, WriteError),
+) -> Result<(), (SendStep, usize, WriteError)> {
+    let (mut stored, mut error) = so_far;
+    let mut ttl = first;
+    while let Some(next) = ttl {
+        publication.ttl = next;
+        let attempt = publication
+            .apply(session, &chunk_operations(item, next))
+            .await;
+        let Some(failure) = attempt.failure else {
+            return Ok(());
+        };
+        ttl = shorter_ttl(next, &failure);
+        (stored, error) = (attempt.stored, failure);
+    }
+    Err((SendStep::Chunks, stored, error))
 }
 
 /// Claims at providers and at the recipient's zone, and the look at the own manifest, all at once. None of them fails the send.
@@ -706,6 +721,11 @@ async fn is_visible(session: &Session<'_>, item: &OutboxItem) -> bool {
         }
         () = session.clock.sleep(READ_BACK_DEADLINE) => false,
     }
+}
+
+/// Whether the node said no, so that another name or a shorter life may help.
+const fn is_refusal(error: &WriteError) -> bool {
+    matches!(error, WriteError::Refused { .. })
 }
 
 /// The TTL to try after a refusal: the cap that the node named; without any word from it, the next lower usual cap.

@@ -175,13 +175,21 @@ impl Store {
             |home| home.join(STORE_FILE).display().to_string(),
         );
         connection.busy_timeout(SQLITE_BUSY_TIMEOUT)?;
-        schema::prepare(&mut connection, &file)?;
+        let key = identity.store_key();
+        schema::prepare(&mut connection, &file, |transaction| {
+            let wrapped = Vault::generate()?.wrap(&key)?;
+            transaction.execute(
+                "INSERT INTO wraps (created, wrapped) VALUES (?1, ?2)",
+                (stamp(now), wrapped),
+            )?;
+            Ok(())
+        })?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "secure_delete", "ON")?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
-        let vault = unlock(&mut connection, identity, now)?;
+        let vault = unlock(&connection, &key)?;
         Ok(Self {
             connection: Mutex::new(connection),
             vault,
@@ -255,32 +263,18 @@ impl std::fmt::Debug for Store {
     }
 }
 
-/// Finds the wrap that this identity opens, or makes the first one.
-fn unlock(
-    connection: &mut Connection,
-    identity: &Identity,
-    now: UnixTime,
-) -> Result<Vault, StoreError> {
-    let key = identity.store_key();
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let wraps = {
-        let mut statement = transaction.prepare("SELECT wrapped FROM wraps ORDER BY id DESC")?;
-        statement
-            .query_map((), |row| row.get::<_, Vec<u8>>(0))?
-            .collect::<Result<Vec<_>, _>>()?
-    };
+/// Opens the data key with the wrap that this identity made; a rotation leaves two for a while, the newer one first.
+fn unlock(connection: &Connection, key: &[u8; 32]) -> Result<Vault, StoreError> {
+    let mut statement = connection.prepare("SELECT wrapped FROM wraps ORDER BY id DESC")?;
+    let wraps = statement
+        .query_map((), |row| row.get::<_, Vec<u8>>(0))?
+        .collect::<Result<Vec<_>, _>>()?;
     if wraps.is_empty() {
-        let vault = Vault::generate()?;
-        transaction.execute(
-            "INSERT INTO wraps (created, wrapped) VALUES (?1, ?2)",
-            (stamp(now), vault.wrap(&key)?),
-        )?;
-        transaction.commit()?;
-        return Ok(vault);
+        return Err(StoreError::Damaged("wraps"));
     }
     wraps
         .iter()
-        .find_map(|wrapped| Vault::unwrap(wrapped, &key))
+        .find_map(|wrapped| Vault::unwrap(wrapped, key))
         .ok_or(StoreError::WrongPassphrase)
 }
 

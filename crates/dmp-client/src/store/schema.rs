@@ -3,7 +3,7 @@
 //! Clear columns are only what must be searched, ordered or purged: counters, times, states, keyed tags. Everything that names a
 //! person or carries text lies in `sealed`, a JSON object under the data key, so that new fields need no new schema (D17).
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::error::StoreError;
 
@@ -88,8 +88,13 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_by_due ON outbox (due);
 ";
 
-/// Creates the tables in an empty file, accepts a file of this schema, refuses everything else untouched.
-pub(super) fn prepare(connection: &mut Connection, file: &str) -> Result<(), StoreError> {
+/// Creates the tables in an empty file, accepts a file of this schema, refuses everything else untouched. `first_wrap` stores the
+/// data key of a new file in the same transaction: a file without one can only be damaged.
+pub(super) fn prepare(
+    connection: &mut Connection,
+    file: &str,
+    first_wrap: impl FnOnce(&Transaction<'_>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let application: i64 =
@@ -99,6 +104,7 @@ pub(super) fn prepare(connection: &mut Connection, file: &str) -> Result<(), Sto
     match (found, application, tables) {
         (0, 0, 0) => {
             transaction.execute_batch(TABLES)?;
+            first_wrap(&transaction)?;
             transaction.pragma_update(None, "user_version", VERSION)?;
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         }

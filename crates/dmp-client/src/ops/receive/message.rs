@@ -6,6 +6,7 @@ use dmp_core::open::{Opened, Shares, open};
 use dmp_core::owner::chunk_owner;
 use dmp_core::trust::{Admission, Author, Decision, Identities, Proof, Rotations, Standing};
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 
 use super::super::lookup::{Account, identity_finding, rotation_values};
@@ -114,9 +115,11 @@ impl Run<'_> {
             let Admission::NeedRotations(questions) = admission else {
                 break;
             };
-            for question in questions {
-                let values = rotation_values(&self.lookups, &question).await;
-                rotations.learn(&question, values.iter().map(String::as_str), self.now);
+            let asked = questions
+                .iter()
+                .map(|question| rotation_values(&self.lookups, question));
+            for (question, values) in questions.iter().zip(join_all(asked).await) {
+                rotations.learn(question, values.iter().map(String::as_str), self.now);
             }
             admission = self
                 .receiver
@@ -242,8 +245,11 @@ impl Run<'_> {
             let Decision::NeedIdentities(questions) = decision else {
                 break;
             };
-            for question in questions {
-                let finding = identity_finding(&self.lookups, &question).await;
+            let asked = questions
+                .iter()
+                .map(|question| identity_finding(&self.lookups, question));
+            let findings = join_all(asked).await;
+            for (question, finding) in questions.into_iter().zip(findings) {
                 identities.learn(question, finding);
             }
             decision = self.receiver.judge(author, standing, &identities);

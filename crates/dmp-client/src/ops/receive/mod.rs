@@ -20,7 +20,7 @@ use super::Session;
 use super::lookup::Lookups;
 use super::publish::delete_values;
 use crate::error::{Fault, StoreError};
-use crate::limits::{LOCK_POLL, LOCK_WAIT, RECEIVE_DEADLINE};
+use crate::limits::{LOCK_POLL, LOCK_WAIT, RECEIVE_DEADLINE, WITHDRAW_DEADLINE};
 use crate::store::{HeldPrekey, InboxMessage, Intro, Received, RunLock};
 
 /// Which places are looked at (federation.md 3.7). Providers always are.
@@ -188,7 +188,7 @@ pub async fn receive(
         phases => phases,
     };
 
-    let mut deadline = session.clock.sleep(request.deadline);
+    let deadline = session.clock.sleep(request.deadline);
     // A zone that does not answer may not eat the time for the messages of the others.
     let searching = session.clock.sleep(request.deadline / 2);
     tokio::select! {
@@ -199,7 +199,7 @@ pub async fn receive(
     tokio::select! {
         biased;
         () = run.decide() => {}
-        () = &mut deadline => report.timed_out = true,
+        () = deadline => report.timed_out = true,
     }
     let state = run
         .state
@@ -209,10 +209,11 @@ pub async fn receive(
     for id in committed {
         report.intros.extend(session.store.intro(id)?);
     }
+    // Also after the deadline: a prekey that stays visible costs somebody a message.
     tokio::select! {
         biased;
         withdrawn = withdraw(session) => withdrawn?,
-        () = &mut deadline => {}
+        () = session.clock.sleep(WITHDRAW_DEADLINE) => {}
     }
     for zone in &state.polled {
         let health = run.lookups.health(zone);
