@@ -1,0 +1,140 @@
+//! What a send must know before it seals: prekeys, whether envelopes are understood, whether the key still holds. Writes nothing.
+
+use dmp_core::address::Address;
+use dmp_core::id::UnixTime;
+use dmp_core::owner::prekey_owner;
+use dmp_core::record::PrekeyRecord;
+use dmp_core::trust::{RotationQuestion, Rotations};
+use futures_util::future::join_all;
+use rand_core::CryptoRng;
+
+use super::super::lookup::{Lookups, Wanted, newest_identity, rotation_values};
+use super::super::{RotationPolicy, Session};
+use super::{NoForwardSecrecy, SendError};
+use crate::error::StoreError;
+use crate::mesh::Lookup;
+use crate::store::Contact;
+
+/// Unused, live prekeys of the contact, or why there is none.
+pub(super) async fn prekey_pool(
+    session: &Session<'_>,
+    lookups: &Lookups<'_>,
+    contact: &Contact,
+    now: UnixTime,
+) -> Result<Result<Vec<PrekeyRecord>, NoForwardSecrecy>, StoreError> {
+    let Some(signing) = contact.signing else {
+        return Ok(Err(NoForwardSecrecy::NoSigningKey));
+    };
+    let Some(user) = contact.username() else {
+        return Ok(Err(NoForwardSecrecy::NoUserName));
+    };
+    let used = session.store.used_prekeys(contact.id)?;
+    let zones = contact.zones(&session.profile.mesh_zone);
+    let answers = join_all(
+        zones
+            .into_iter()
+            .map(async |zone| lookups.txt(zone, &prekey_owner(user, zone)).await),
+    )
+    .await;
+
+    let mut pool: Vec<PrekeyRecord> = Vec::new();
+    let mut unreachable = None;
+    for answer in answers {
+        match answer {
+            Lookup::Found(values) => pool.extend(
+                values
+                    .iter()
+                    .filter_map(|value| PrekeyRecord::parse(value, &signing, now).ok())
+                    .map(|record| record.into_inner())
+                    .filter(|record| record.is_live(now)),
+            ),
+            Lookup::Absent => {}
+            Lookup::Unreachable(reason) => unreachable = Some(reason),
+        }
+    }
+    pool.sort_by_key(|record| record.id);
+    pool.dedup_by_key(|record| record.id);
+    let any = !pool.is_empty();
+    pool.retain(|record| !used.contains(&record.id));
+    Ok(match (pool.is_empty(), any, unreachable) {
+        (false, ..) => Ok(pool),
+        (true, true, _) => Err(NoForwardSecrecy::AllUsed),
+        (true, false, Some(reason)) => Err(NoForwardSecrecy::Unreachable(reason)),
+        (true, false, None) => Err(NoForwardSecrecy::NonePublished),
+    })
+}
+
+/// A random one of those that outlive the message, else of those with the longest life (client.md 9.2).
+pub(super) fn choose(
+    pool: Result<Vec<PrekeyRecord>, NoForwardSecrecy>,
+    message_expires: UnixTime,
+    rng: &mut (dyn CryptoRng + Send),
+) -> Result<PrekeyRecord, NoForwardSecrecy> {
+    let mut pool = pool?;
+    let longest = pool
+        .iter()
+        .map(|record| record.exp)
+        .max()
+        .unwrap_or_default();
+    pool.retain(|record| record.exp >= message_expires.min(longest));
+    match pool.len() {
+        0 => Err(NoForwardSecrecy::NonePublished),
+        1 => Ok(pool.remove(0)),
+        count => {
+            // 64 random bits over a pool of dozens: no value is noticeably preferred.
+            let index = usize::try_from(rng.next_u64() % count as u64).unwrap_or_default();
+            Ok(pool.swap_remove(index))
+        }
+    }
+}
+
+/// The own address, if the recipient's identity of the pinned key lists envelopes (crypto.md 11.5).
+pub(super) async fn envelope_address(
+    session: &Session<'_>,
+    lookups: &Lookups<'_>,
+    contact: &Contact,
+) -> Option<Address> {
+    let own = session.profile.address()?;
+    let user = contact.username()?;
+    let zone = contact.zone_or(&session.profile.mesh_zone);
+    Address::new(user, zone.as_str()).ok()?;
+    let wanted = match (&contact.signing, &contact.agreement) {
+        (Some(signing), _) => Wanted::Signing(signing),
+        (None, Some(agreement)) => Wanted::Agreement(agreement),
+        (None, None) => return None,
+    };
+    let record = newest_identity(lookups, user, zone, wanted).await?;
+    record.versions.contains(2).then_some(own)
+}
+
+/// Refuses to send to a key that its owner revoked or replaced (federation.md 6.5).
+pub(super) async fn key_change(
+    session: &Session<'_>,
+    lookups: &Lookups<'_>,
+    contact: &Contact,
+    now: UnixTime,
+) -> Result<(), SendError> {
+    let zone = contact.zone_or(&session.profile.mesh_zone);
+    let question = contact
+        .username()
+        .zip(contact.signing)
+        .and_then(|(user, signing)| RotationQuestion::new(user, zone, signing));
+    let Some(question) = question else {
+        return Ok(());
+    };
+    let mut rotations = Rotations::default();
+    let values = rotation_values(lookups, &question).await;
+    rotations.learn(&question, values.iter().map(String::as_str), now);
+    if rotations.is_revoked(&question) {
+        return Err(SendError::KeyRevoked(contact.label.clone()));
+    }
+    match rotations.successor(&question) {
+        Some(successor) if session.profile.rotation == RotationPolicy::Follow => {
+            Err(SendError::KeyReplaced {
+                label: contact.label.clone(),
+                successor,
+            })
+        }
+        _ => Ok(()),
+    }
+}
