@@ -4,6 +4,7 @@
 
 use std::hint::black_box;
 use std::net::UdpSocket;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -37,11 +38,18 @@ pub(super) fn serve(context: &Arc<Context>, socket: &Arc<UdpSocket>, stop: &Atom
         match batch.receive(socket) {
             Ok(0) => continue,
             Ok(count) => {
-                let (requests, answers) = batch.split();
-                if count <= FEW {
-                    thread.answer::<FEW>(count, requests, answers);
-                } else {
-                    thread.answer::<BATCH>(count, requests, answers);
+                // A bug in one request must not leave a socket that nobody reads; the round is lost, the thread goes on.
+                let round = AssertUnwindSafe(|| {
+                    let (requests, answers) = batch.split();
+                    if count <= FEW {
+                        thread.answer::<FEW>(count, requests, answers);
+                    } else {
+                        thread.answer::<BATCH>(count, requests, answers);
+                    }
+                });
+                if catch_unwind(round).is_err() {
+                    tracing::error!("answering datagrams broke off with a panic");
+                    continue;
                 }
             }
             Err(error) => {

@@ -107,7 +107,9 @@ pub(super) fn open(path: &Path, schema: &[&str], now: u64) -> Result<Opened, Ope
     }
     // FULL flushes the log at every commit: what was answered survives power loss (D14).
     connection
-        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = OFF;")
+        .execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
+        )
         .map_err(sqlite)?;
     for tables in schema {
         connection.execute_batch(tables).map_err(sqlite)?;

@@ -123,9 +123,14 @@ impl Writer {
         let mut group = Vec::new();
         let mut next_tick = Instant::now() + limits::EXPIRY_TICK;
         let mut next_cleanup = Instant::now() + self.cleanup;
+        let mut cleaning = false;
         loop {
+            let wait = match cleaning {
+                true => Duration::ZERO,
+                false => next_tick.saturating_duration_since(Instant::now()),
+            };
             let mut stop = false;
-            match messages.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
+            match messages.recv_timeout(wait) {
                 Ok(Message::Job(job)) => group.push(job),
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => stop = true,
                 Err(RecvTimeoutError::Timeout) => {}
@@ -142,17 +147,22 @@ impl Writer {
                 self.expired.extend(self.zone.reap(self.clock.seconds()));
                 next_tick = now + limits::EXPIRY_TICK;
             }
-            let clean = now >= next_cleanup && !self.expired.is_empty();
-            if clean || !group.is_empty() {
-                self.commit(&mut group, clean);
-            }
-            if now >= next_cleanup && self.expired.is_empty() {
+            if now >= next_cleanup {
+                cleaning = !self.expired.is_empty();
                 next_cleanup = now + self.cleanup;
+            }
+            if cleaning || !group.is_empty() {
+                let before = self.expired.len();
+                self.commit(&mut group, cleaning);
+                // Piece by piece until none is left; a piece that failed waits for the next time.
+                cleaning &= self.expired.len() < before && !self.expired.is_empty();
             }
             if stop {
                 // Senders that won the race against the stop are answered too.
-                while let Ok(Message::Job(job)) = messages.try_recv() {
-                    job.finish(Verdict::Stopped);
+                while let Ok(message) = messages.try_recv() {
+                    if let Message::Job(job) = message {
+                        job.finish(Verdict::Stopped);
+                    }
                 }
                 return;
             }

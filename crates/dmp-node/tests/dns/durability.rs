@@ -9,9 +9,9 @@ use dmp_node::access::Author;
 use dmp_node::clock::Clock;
 use dmp_node::context::{Context, Operation};
 use dmp_node::settings::Settings;
-use dmp_node::store::{Failure, OpenError};
+use dmp_node::store::{Condition, Failure, OpenError};
 
-use crate::support::{NOW, Node, add, delete_value, key, owner, row, settings};
+use crate::support::{NOW, Node, add, delete_value, key, owner, row, settings, update};
 
 fn open(settings: Settings) -> Result<Arc<Context>, OpenError> {
     Context::open(settings, Clock::manual(NOW * 1000))
@@ -188,6 +188,87 @@ fn a_panicking_request_is_answered_and_the_writer_goes_on() {
     ));
     publish(&context, "a.mesh.example", "v");
     assert_eq!(context.live_values(), 1);
+}
+
+#[test]
+fn a_failed_commit_makes_the_node_read_only_and_it_says_so() {
+    let node = Node::start().with_keys(vec![row("k", &["mesh.example"])]);
+    assert_eq!(
+        node.update_rcode(&key("k"), &[add("a.mesh.example", "v")]),
+        Rcode::NOERROR
+    );
+    // Ends the group's transaction under the writer's hands, as a failing disk would.
+    let sabotage = |draft: &mut dmp_node::store::Draft<'_>| {
+        draft.publish(&owner("b.mesh.example"), "v", 300, Author::Operator.tag());
+        draft.sql().unwrap().execute_batch("ROLLBACK").unwrap();
+        Ok::<_, ()>(())
+    };
+    let outcome = node.context.store().transact_blocking(sabotage);
+    assert!(
+        matches!(outcome, Err(Failure::Unavailable(_))),
+        "{outcome:?}"
+    );
+    assert_eq!(node.context.store().condition(), Condition::ReadOnly);
+    assert!(
+        node.txt("b.mesh.example").is_empty(),
+        "what is not durable is not served"
+    );
+    let response = node.update(&key("k"), &update(&[add("c.mesh.example", "v")]));
+    assert_eq!(response.rcode, Rcode::SERVFAIL);
+    assert_eq!(node.txt("a.mesh.example"), ["v"], "reads go on");
+}
+
+#[test]
+fn a_full_store_refuses_writes_and_recovers_without_restart() {
+    let node = Node::start().with_keys(vec![row("k", &["mesh.example"])]);
+    let limit = |pages: u32| {
+        let work = move |draft: &mut dmp_node::store::Draft<'_>| {
+            let sql = draft.sql().unwrap();
+            sql.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |row| {
+                row.get::<_, u32>(0)
+            })
+            .map_err(|_| ())
+        };
+        node.context.store().transact_blocking(work).unwrap()
+    };
+    limit(1); // SQLite takes the present size when that is larger
+    let many: Vec<_> = (0..20)
+        .map(|index| add(&format!("n{index}.mesh.example"), &"x".repeat(2_000)))
+        .collect();
+    let response = node.update(&key("k"), &update(&many));
+    assert_eq!(response.rcode, Rcode::SERVFAIL);
+    assert_eq!(node.context.store().condition(), Condition::Full);
+    assert_eq!(node.context.live_values(), 0);
+    limit(100_000);
+    node.clock.advance(1); // another signature: the same request is judged again anyway, this shows a new one
+    assert_eq!(node.update_rcode(&key("k"), &many), Rcode::NOERROR);
+    assert_eq!(node.context.store().condition(), Condition::Working);
+    assert_eq!(node.context.live_values(), 20);
+}
+
+#[test]
+fn expired_rows_leave_the_file() {
+    let node = Node::start_with(|settings| {
+        settings.cleanup_interval = std::time::Duration::from_millis(10)
+    });
+    node.put("a.mesh.example", "v", 10);
+    node.put("b.mesh.example", "v", 100);
+    node.clock.advance(10);
+    let rows = || -> i64 {
+        node.context
+            .store()
+            .read(|sql| sql.query_row("SELECT count(*) FROM record", [], |row| row.get(0)))
+            .unwrap()
+    };
+    let patience = std::time::Instant::now();
+    while rows() != 1 {
+        assert!(
+            patience.elapsed() < std::time::Duration::from_secs(20),
+            "the row is still there"
+        );
+        std::thread::yield_now();
+    }
+    assert_eq!(node.context.live_values(), 1);
 }
 
 #[test]
