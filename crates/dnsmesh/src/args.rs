@@ -45,6 +45,8 @@ pub(crate) enum Command {
     User(UserCommand),
     /// Run the DNS node in the foreground
     Node(NodeArgs),
+    /// Show the whole way of two messages on this machine: no configuration, no network
+    Demo(DemoArgs),
 }
 
 /// The verbs of a user.
@@ -391,6 +393,14 @@ pub(crate) struct NodeRunArgs {
     /// HTTP port; 0 lets the system choose
     #[arg(long, value_name = "PORT")]
     pub(crate) http_port: Option<u16>,
+}
+
+/// `demo`
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// Leave node and homes in place until Ctrl-C, and say how to look around
+    #[arg(long)]
+    pub(crate) keep: bool,
 }
 
 /// Seconds, or a number with suffix `s`, `m`, `h`, `d`.

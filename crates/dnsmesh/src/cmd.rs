@@ -16,6 +16,7 @@ use crate::args::{
     Args, Command, ContactsCommand, IdentityCommand, IntroCommand, TsigCommand, UserCommand,
 };
 use crate::context::Context;
+use crate::demo;
 use crate::exit::{Exit, Failure};
 use crate::report::{Format, Report};
 use crate::{logging, prompt};
@@ -27,7 +28,7 @@ pub(crate) type Outcome = Result<Box<dyn Report>, Failure>;
 pub(crate) fn run(args: Args) -> Exit {
     let format = match &args.command {
         Command::User(command) => Format::from(command.output()),
-        Command::Node(_) => Format::Text,
+        Command::Node(_) | Command::Demo(_) => Format::Text,
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -41,6 +42,7 @@ pub(crate) fn run(args: Args) -> Exit {
     let done = runtime.block_on(async {
         match args.command {
             Command::Node(args) => node::run(args.into_run()).await,
+            Command::Demo(args) => demo::run(args).await,
             Command::User(command) => {
                 logging::show_warnings();
                 tokio::spawn(end_on_interrupt());

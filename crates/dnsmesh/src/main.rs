@@ -4,6 +4,7 @@
 mod args;
 mod cmd;
 mod context;
+mod demo;
 mod exit;
 mod logging;
 mod prompt;

@@ -11,7 +11,6 @@ use super::named_ttl_cap;
 use crate::agent::agent_for;
 use crate::config::normalize_endpoint;
 use crate::error::WriteError;
-use crate::home::host_of_endpoint;
 use crate::limits::{HTTP_REASON_MAX, HTTP_WRITE_TIMEOUT};
 use crate::mesh::{Applied, Message, Operation, Pending, Writer};
 
@@ -36,10 +35,7 @@ impl HttpWriter {
     #[must_use]
     pub fn new(endpoint: &str, token: Option<&str>) -> Self {
         let endpoint = normalize_endpoint(endpoint);
-        let agent = agent_for(
-            host_of_endpoint(&endpoint).unwrap_or_default(),
-            HTTP_WRITE_TIMEOUT,
-        );
+        let agent = agent_for(&endpoint, HTTP_WRITE_TIMEOUT);
         let authorization = token.map(|token| Zeroizing::new(format!("Bearer {token}")));
         Self {
             inner: Arc::new(Inner {

@@ -1,0 +1,160 @@
+//! One of the two: a home in the demo's directory, and what the verbs do with it.
+
+use std::path::Path;
+
+use dmp_client::connect::{ConnectOptions, Connection};
+use dmp_client::home::Home;
+use dmp_client::mesh::{SystemClock, system_random};
+use dmp_client::ops::{
+    FetchRequest, Profile, PublishRequest, ReceiveRequest, RefreshRequest, SendRequest, Session,
+    contacts_add_fetched, identity_fetch, identity_publish, receive, refresh_prekeys, send,
+};
+use dmp_client::store::Store;
+use dmp_core::id::{Fingerprint, UnixTime};
+use dmp_core::keys::Identity;
+use dmp_core::name::Zone;
+use dmp_core::owner::OwnerName;
+use dmp_net::SystemFallback;
+
+use super::went_wrong;
+use super::witness::Witness;
+use crate::exit::Failure;
+use crate::time::now;
+
+/// A user of the demo.
+pub(super) struct Person {
+    pub(super) name: String,
+    home: Home,
+    identity: Identity,
+    store: Store,
+    profile: Profile,
+    witness: Witness,
+}
+
+/// A message as it was read.
+pub(super) struct Read {
+    pub(super) text: String,
+    pub(super) prekey: Option<u32>,
+}
+
+impl Person {
+    /// Opens store and connection of a home that is configured and registered.
+    pub(super) fn open(name: &str, home: Home, identity: Identity) -> Result<Self, Failure> {
+        let config = home.load_config()?;
+        let store = Store::open(home.dir(), &identity, UnixTime::new(now()))?;
+        let options = ConnectOptions {
+            provider_dns_port: 53,
+            system_fallback: SystemFallback::Forbidden,
+        };
+        let Connection {
+            profile,
+            reader,
+            writer,
+            claims,
+        } = Connection::new(&config, &home, options, now())?;
+        let witness = Witness::new(Box::new(reader), writer, Box::new(claims));
+        Ok(Self {
+            name: name.to_owned(),
+            home,
+            identity,
+            store,
+            profile,
+            witness,
+        })
+    }
+
+    /// The name at the beginning of a sentence.
+    pub(super) fn title(&self) -> String {
+        let mut letters = self.name.chars();
+        letters
+            .next()
+            .map(|first| first.to_ascii_uppercase().to_string() + letters.as_str())
+            .unwrap_or_default()
+    }
+
+    pub(super) fn address(&self) -> String {
+        format!("{}@{}", self.name, self.profile.mesh_zone)
+    }
+
+    /// The beginning of the signing key.
+    pub(super) fn key(&self) -> String {
+        self.identity.signing_public().short()
+    }
+
+    pub(super) fn zone(&self) -> &Zone {
+        &self.profile.mesh_zone
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        self.home.dir()
+    }
+
+    /// Where this person's records are.
+    pub(super) fn owners(&self) -> [OwnerName; 2] {
+        [self.profile.identity_owner(), self.profile.prekey_owner()]
+    }
+
+    pub(super) fn witness(&self) -> &Witness {
+        &self.witness
+    }
+
+    pub(super) async fn publish(&self, request: &PublishRequest) -> Result<(), Failure> {
+        identity_publish(&self.session(), request).await?;
+        Ok(())
+    }
+
+    pub(super) async fn refresh_prekeys(&self, request: &RefreshRequest) -> Result<(), Failure> {
+        let report = refresh_prekeys(&self.session(), request, &mut system_random()).await?;
+        if report.published == request.count {
+            Ok(())
+        } else {
+            Err(went_wrong("the node did not take every prekey"))
+        }
+    }
+
+    /// Looks somebody up and pins what is found.
+    pub(super) async fn pin(&self, request: &FetchRequest) -> Result<Fingerprint, Failure> {
+        let now = UnixTime::new(now());
+        let fetched = identity_fetch(&self.witness, request, now).await?;
+        contacts_add_fetched(&self.store, &fetched, now)?;
+        Ok(fetched.record.fingerprint())
+    }
+
+    pub(super) async fn send(&self, recipient: &str, text: &str) -> Result<(), Failure> {
+        send(
+            &self.session(),
+            &SendRequest::new(recipient, text.as_bytes()),
+            &mut system_random(),
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Receives the one message that is waiting.
+    pub(super) async fn receive(&self) -> Result<Read, Failure> {
+        let report = receive(&self.session(), &ReceiveRequest::default()).await?;
+        let [message] = report.inbox.as_slice() else {
+            return Err(went_wrong("the message did not arrive"));
+        };
+        self.store
+            .mark_shown(&[message.number], UnixTime::new(now()))?;
+        let text = String::from_utf8(message.body.clone())
+            .map_err(|_| went_wrong("the message is no text"))?;
+        Ok(Read {
+            text,
+            prekey: message.prekey.map(|id| id.get()),
+        })
+    }
+
+    fn session(&self) -> Session<'_> {
+        Session {
+            profile: &self.profile,
+            identity: &self.identity,
+            store: &self.store,
+            reader: &self.witness,
+            writer: &self.witness,
+            claims: &self.witness,
+            clock: &SystemClock,
+        }
+    }
+}
