@@ -190,12 +190,13 @@ pub(crate) fn apply(
     operations: &[Operation],
 ) -> Result<Applied, Refusal> {
     let mut applied = Applied::default();
+    let tag = author.tag();
     for operation in operations {
         match operation {
             Operation::Publish { owner, value, ttl } => {
                 caps.check_value(value, *ttl)?;
                 caps.check_room(draft, author, owner, value)?;
-                match draft.publish(owner, value, *ttl, author.tag()) {
+                match draft.publish(owner, value, *ttl, tag) {
                     Published::New => applied.added += 1,
                     Published::Refreshed => applied.refreshed += 1,
                 }

@@ -60,7 +60,7 @@ pub struct Draft<'w> {
 /// What undoing the current request takes.
 #[derive(Default)]
 struct Request {
-    before: Vec<(Owner, Vec<Value>)>,
+    before: HashMap<Owner, Vec<Value>>,
     inserts: usize,
     deletes: usize,
     hooks: usize,
@@ -200,14 +200,9 @@ impl<'w> Draft<'w> {
 
     /// The values of `owner` for changing, remembered as they were for the case that the request fails.
     fn change(&mut self, owner: &Owner) -> &mut Vec<Value> {
-        if !self
-            .request
-            .before
-            .iter()
-            .any(|(changed, _)| changed == owner)
-        {
+        if !self.request.before.contains_key(owner) {
             let before = self.entry(owner).clone();
-            self.request.before.push((owner.clone(), before));
+            self.request.before.insert(owner.clone(), before);
         }
         self.entry(owner)
     }
@@ -232,7 +227,7 @@ impl<'w> Draft<'w> {
             self.serial = self.serial.wrapping_add(1); // one message, one serial step (RFC 1982 arithmetic)
         }
         self.changed
-            .extend(self.request.before.drain(..).map(|(owner, _)| owner));
+            .extend(self.request.before.drain().map(|(owner, _)| owner));
         Ok(())
     }
 

@@ -122,3 +122,64 @@ fn with_id(answer: &[u8], id: u16) -> Vec<u8> {
     }
     answer
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+
+    fn reply() -> (ReplyTo, Receiver<Vec<u8>>) {
+        let (sender, answers) = channel();
+        (Box::new(move |answer| drop(sender.send(answer))), answers)
+    }
+
+    #[test]
+    fn a_repeat_of_a_request_in_work_waits_for_the_one_answer() {
+        let cache = ReplayCache::default();
+        let (first, _) = reply();
+        assert!(matches!(cache.begin(b"mac", 1, 100, first), Seen::First(_)));
+        let (again, answers) = reply();
+        assert!(matches!(cache.begin(b"mac", 2, 100, again), Seen::Again));
+        assert!(answers.try_recv().is_err(), "nothing is durable yet");
+        cache.finish(b"mac", &[0, 1, 9], Keep::Yes);
+        assert_eq!(answers.try_recv().unwrap(), [0, 2, 9]);
+        let (later, answers) = reply();
+        assert!(matches!(cache.begin(b"mac", 3, 100, later), Seen::Again));
+        assert_eq!(answers.try_recv().unwrap(), [0, 3, 9]);
+    }
+
+    #[test]
+    fn what_changed_nothing_is_forgotten_at_once_and_the_rest_after_twice_the_window() {
+        let cache = ReplayCache::default();
+        let begin = |mac: &[u8], now| cache.begin(mac, 1, now, reply().0);
+        assert!(matches!(begin(b"refused", 100), Seen::First(_)));
+        cache.finish(b"refused", &[0, 1], Keep::No);
+        assert!(matches!(begin(b"refused", 100), Seen::First(_)));
+        assert!(matches!(begin(b"applied", 100), Seen::First(_)));
+        cache.finish(b"applied", &[0, 1], Keep::Yes);
+        assert!(matches!(
+            begin(b"applied", 100 + 2 * TSIG_FUDGE),
+            Seen::Again
+        ));
+        assert!(matches!(
+            begin(b"applied", 101 + 2 * TSIG_FUDGE),
+            Seen::First(_)
+        ));
+    }
+
+    #[test]
+    fn memory_is_bounded_by_forgetting_the_oldest() {
+        let cache = ReplayCache::default();
+        for number in 0..=REPLAY_ENTRIES + 10 {
+            assert!(matches!(
+                cache.begin(&number.to_be_bytes(), 1, 100, reply().0),
+                Seen::First(_)
+            ));
+        }
+        let state = cache.0.lock().unwrap();
+        assert!(
+            state.entries.len() <= REPLAY_ENTRIES + 1 && state.order.len() == state.entries.len()
+        );
+    }
+}
