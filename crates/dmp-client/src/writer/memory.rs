@@ -146,3 +146,64 @@ impl ClaimSender for MemoryZone {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A clock that stands still until it is set.
+    struct SetClock(Mutex<u64>);
+
+    impl Clock for SetClock {
+        fn now(&self) -> UnixTime {
+            UnixTime::new(*self.0.lock().unwrap())
+        }
+
+        fn sleep(&self, _: Duration) -> Pending<'_, ()> {
+            Box::pin(async {})
+        }
+    }
+
+    #[test]
+    fn values_are_appended_refreshed_and_expire_at_their_second() {
+        let clock = Arc::new(SetClock(Mutex::new(100)));
+        let zone = MemoryZone::new(clock.clone());
+        assert!(zone.query("a.example").is_empty());
+        zone.publish("A.example", "one", 10);
+        zone.publish("a.example", "two", 10);
+        assert_eq!(zone.query("a.EXAMPLE"), ["one", "two"]);
+        *clock.0.lock().unwrap() = 105;
+        zone.publish("a.example", "one", 10);
+        *clock.0.lock().unwrap() = 110;
+        assert_eq!(
+            zone.query("a.example"),
+            ["one"],
+            "a value lives while its expiry lies ahead"
+        );
+        assert_eq!(zone.live_names(), ["a.example"]);
+        *clock.0.lock().unwrap() = 115;
+        assert!(zone.query("a.example").is_empty() && zone.live_names().is_empty());
+    }
+
+    #[test]
+    fn deleting_a_value_leaves_the_others_and_says_whether_the_name_was_known() {
+        let zone = MemoryZone::new(Arc::new(SetClock(Mutex::new(100))));
+        assert!(!zone.delete_value("a.example", "one") && !zone.delete_name("a.example"));
+        zone.publish("a.example", "one", 10);
+        zone.publish("a.example", "two", 10);
+        assert!(zone.delete_value("a.example", "unknown"));
+        assert!(zone.delete_value("a.example", "one"));
+        assert_eq!(zone.query("a.example"), ["two"]);
+        assert!(zone.delete_value("a.example", "two"));
+        assert!(
+            !zone.delete_value("a.example", "two"),
+            "a name without values is gone"
+        );
+        zone.publish("a.example", "three", 10);
+        assert!(zone.delete_name("a.example"));
+        assert!(zone.query("a.example").is_empty());
+    }
+}

@@ -494,6 +494,29 @@ fn dead_zones_are_reported_and_do_not_hold_up_the_others() {
 }
 
 #[test]
+fn a_contacts_claim_that_leads_to_a_dead_zone_is_told() {
+    run(async {
+        let world = World::new();
+        let (mut alice, bob) = pair(&world);
+        let mut stranger = world.person("eve", "eve.example");
+        stranger.pin(&bob);
+        alice.send(&bob, "hello").await.unwrap();
+        stranger.send(&bob, "hello").await.unwrap();
+        world.kill("alice.example");
+        world.kill("eve.example");
+        let report = bob.receive_request(&phases(Phases::PrimaryOnly)).await;
+        assert!(report.inbox.is_empty());
+        assert!(codes(&report).contains("dns-query-failed"));
+        let unreachable: Vec<_> = report
+            .unreachable
+            .iter()
+            .map(|zone| zone.zone.as_str())
+            .collect();
+        assert_eq!(unreachable, ["alice.example"]);
+    });
+}
+
+#[test]
 fn the_deadline_ends_a_run_and_what_was_decrypted_is_delivered() {
     run(async {
         let world = World::new();

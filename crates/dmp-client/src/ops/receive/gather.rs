@@ -229,12 +229,21 @@ impl Run<'_> {
             }),
             None => {
                 let whose = Some((claim.sender, claim.msg_id));
-                self.drop_record(
-                    &zone,
-                    "manifest-not-found",
-                    "the claimed message is not there",
-                    whose,
-                );
+                let health = self.lookups.health(&zone);
+                if health.failed == 0 {
+                    self.drop_record(
+                        &zone,
+                        "manifest-not-found",
+                        "the claimed message is not there",
+                        whose,
+                    );
+                } else {
+                    self.drop_record(&zone, "dns-query-failed", health.reason, whose);
+                    // Mail of a contact may lie there; what a stranger names is not the user's problem.
+                    if account == Account::Own {
+                        self.poll([&zone]);
+                    }
+                }
             }
         }
     }

@@ -1,0 +1,4 @@
+//! The writers and readers over real sockets on loopback.
+
+mod dns;
+mod http;
