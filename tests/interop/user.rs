@@ -162,7 +162,9 @@ impl User {
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Outcome {
-        let output = Command::new(self.program.executable())
+        let output = Command::new("timeout") // a command that hangs is a failure, not a hanging suite
+            .args(["--kill-after=5", "120"])
+            .arg(self.program.executable())
             .args(arguments)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
