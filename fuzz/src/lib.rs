@@ -135,11 +135,16 @@ pub fn body_with_key(
 
 /// The value of a body under the signatures of these parties, in their order.
 pub fn signed_value(kind: RecordType, body: &[u8], signers: &[&Party]) -> String {
+    format!("{}{}", kind.prefix(), signed_payload(body, signers))
+}
+
+/// What stands behind the prefix of such a value, the same for every type.
+pub fn signed_payload(body: &[u8], signers: &[&Party]) -> String {
     let mut blob = body.to_vec();
     for signer in signers {
         blob.extend_from_slice(&signer.key().sign(body).to_bytes());
     }
-    format!("{}{}", kind.prefix(), STANDARD.encode(blob))
+    STANDARD.encode(blob)
 }
 
 /// What was accepted has one canonical form: signed again it parses to the same record, and then signs to the same text.
