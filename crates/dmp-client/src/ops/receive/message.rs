@@ -12,6 +12,7 @@ use futures_util::stream::FuturesUnordered;
 use super::super::lookup::{Account, identity_finding, rotation_values};
 use super::Run;
 use super::gather::Candidate;
+use crate::error::StoreError;
 use crate::limits::CHUNKS_IN_FLIGHT;
 use crate::mesh::Lookup;
 use crate::store::{
@@ -36,7 +37,27 @@ enum Attempt {
     Inbox(InboxMessage),
     Quarantine(NewIntro),
     Incomplete,
-    Dropped,
+}
+
+/// Why a way to get a message leads nowhere.
+struct Refusal {
+    code: &'static str,
+    reason: String,
+}
+
+impl Refusal {
+    fn new(code: &'static str, reason: impl ToString) -> Self {
+        Self {
+            code,
+            reason: reason.to_string(),
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::new(error.code(), error)
+    }
 }
 
 impl Run<'_> {
@@ -63,14 +84,18 @@ impl Run<'_> {
     async fn outcome(&self, candidates: &[Arc<Candidate>]) -> Outcome {
         let mut ways: Vec<(&Candidate, Standing, Shares)> = Vec::new();
         for candidate in candidates {
-            let Some((standing, shares)) = self.admit(candidate).await else {
-                continue;
-            };
-            let again = ways
-                .iter()
-                .any(|(other, known, _)| other.zone == candidate.zone && *known == standing);
-            if !again {
-                ways.push((candidate, standing, shares));
+            match self.admit(candidate).await {
+                Err(refusal) => self.drop_candidate(candidate, refusal),
+                Ok((standing, shares)) => {
+                    let again = ways.iter().any(|(other, known, _)| {
+                        other.zone == candidate.zone
+                            && *other.manifest == *candidate.manifest
+                            && *known == standing
+                    });
+                    if !again {
+                        ways.push((candidate, standing, shares));
+                    }
+                }
             }
         }
         ways.sort_by_key(|(_, standing, _)| matches!(standing, Standing::Stranger { .. }));
@@ -80,11 +105,13 @@ impl Run<'_> {
         for (candidate, standing, shares) in ways {
             let known = !matches!(standing, Standing::Stranger { .. });
             match self.attempt(candidate, &standing, shares).await {
-                Attempt::Inbox(message) => {
+                Ok(Attempt::Inbox(message)) => {
                     return Outcome::Ready(Box::new(Received::Inbox(message)));
                 }
-                Attempt::Quarantine(intro) => quarantine = quarantine.or(Some(intro)),
-                Attempt::Incomplete => {
+                Ok(Attempt::Quarantine(intro)) => quarantine = quarantine.or(Some(intro)),
+                Ok(Attempt::Incomplete) => {
+                    let refusal = Refusal::new("incomplete", "chunks are missing");
+                    self.drop_candidate(candidate, refusal);
                     let manifest = &candidate.manifest;
                     let prekey = manifest.prekey.filter(|_| known).map(|id| HeldPrekey {
                         id,
@@ -92,7 +119,7 @@ impl Run<'_> {
                     });
                     waiting = waiting.or(Some((known, prekey)));
                 }
-                Attempt::Dropped => {}
+                Err(refusal) => self.drop_candidate(candidate, refusal),
             }
         }
         match (waiting, quarantine) {
@@ -104,8 +131,8 @@ impl Run<'_> {
         }
     }
 
-    /// The first gate and the replay check; `None` if the manifest is dropped.
-    async fn admit(&self, candidate: &Candidate) -> Option<(Standing, Shares)> {
+    /// The first gate and the replay check.
+    async fn admit(&self, candidate: &Candidate) -> Result<(Standing, Shares), Refusal> {
         let manifest = &candidate.manifest;
         let mut rotations = Rotations::default();
         let mut admission = self
@@ -127,34 +154,21 @@ impl Run<'_> {
         }
         let (standing, hashes) = match admission {
             Admission::Fetch { standing, hashes } => (standing, hashes),
-            Admission::Drop(reason) => return self.refuse(candidate, reason.code(), reason),
+            Admission::Drop(reason) => return Err(Refusal::new(reason.code(), reason)),
             Admission::NeedRotations(_) => {
-                return self.refuse(candidate, "undecided", "its rotations stay unknown");
+                return Err(Refusal::new("undecided", "its rotations stay unknown"));
             }
         };
-        match self
-            .session
-            .store
-            .is_replay(&manifest.sender, &manifest.msg_id)
-        {
-            Ok(false) => {}
-            Ok(true) => {
-                let quarantined = self
-                    .session
-                    .store
-                    .is_quarantined(&manifest.sender, &manifest.msg_id);
-                let deliverable = matches!(quarantined, Ok(true))
-                    && !matches!(standing, Standing::Stranger { .. });
-                if !deliverable {
-                    return self.refuse(candidate, "replay", "nothing new");
-                }
+        let (store, signer, msg_id) = (self.session.store, &manifest.sender, &manifest.msg_id);
+        if store.is_replay(signer, msg_id)? {
+            let stranger = matches!(standing, Standing::Stranger { .. });
+            if stranger || !store.is_quarantined(signer, msg_id)? {
+                return Err(Refusal::new("replay", "nothing new"));
             }
-            Err(error) => return self.refuse(candidate, error.code(), error),
         }
-        match Shares::new(manifest, hashes) {
-            Ok(shares) => Some((standing, shares)),
-            Err(error) => self.refuse(candidate, "unusable-manifest", error),
-        }
+        let shares = Shares::new(manifest, hashes)
+            .map_err(|error| Refusal::new("unusable-manifest", error))?;
+        Ok((standing, shares))
     }
 
     /// From the first chunk to the decision.
@@ -163,39 +177,26 @@ impl Run<'_> {
         candidate: &Candidate,
         standing: &Standing,
         mut shares: Shares,
-    ) -> Attempt {
+    ) -> Result<Attempt, Refusal> {
         let manifest = &candidate.manifest;
-        let refused = |code, reason: &dyn std::fmt::Display| {
-            self.refuse::<()>(candidate, code, reason);
-            Attempt::Dropped
-        };
-        let prekey = match manifest
-            .prekey
-            .map(|id| self.session.store.prekey_secret(id, self.now))
-            .transpose()
-        {
-            Ok(prekey) => prekey,
-            Err(error) => return refused(error.code(), &error),
-        };
-        let key = match &prekey {
-            None => self.session.identity.agreement(),
-            Some(Some(secret)) => secret,
-            Some(None) => {
-                return refused(
-                    "unknown-prekey",
-                    &"the prekey it is sealed to is not kept here",
-                );
+        let prekey = match manifest.prekey {
+            None => None,
+            Some(id) => {
+                let kept = self.session.store.prekey_secret(id, self.now)?;
+                let unknown =
+                    || Refusal::new("unknown-prekey", "the prekey it is sealed to is not kept");
+                Some(kept.ok_or_else(unknown)?)
             }
         };
+        let key = prekey
+            .as_ref()
+            .unwrap_or_else(|| self.session.identity.agreement());
         self.collect(candidate, standing, &mut shares).await;
         if !shares.is_complete() {
-            self.refuse::<()>(candidate, "incomplete", &"chunks are missing");
-            return Attempt::Incomplete;
+            return Ok(Attempt::Incomplete);
         }
-        let opened = match open(manifest, &shares, key, self.now) {
-            Ok(opened) => opened,
-            Err(error) => return refused("decrypt-failed", &error),
-        };
+        let opened = open(manifest, &shares, key, self.now)
+            .map_err(|error| Refusal::new("decrypt-failed", error))?;
         match self.judge(&Author::of(manifest, &opened), standing).await {
             Decision::Inbox { label, proof } => {
                 let succession = match &proof {
@@ -206,7 +207,7 @@ impl Run<'_> {
                     }),
                     _ => None,
                 };
-                Attempt::Inbox(InboxMessage {
+                Ok(Attempt::Inbox(InboxMessage {
                     number: MessageNumber::UNSTORED,
                     signer: manifest.sender,
                     msg_id: manifest.msg_id,
@@ -224,16 +225,18 @@ impl Run<'_> {
                         Authorship::Proven
                     },
                     succession,
-                })
+                }))
             }
             Decision::Quarantine { label, reason } => {
                 let reason = Reason {
                     code: reason.code().to_owned(),
                     text: reason.to_string(),
                 };
-                Attempt::Quarantine(intro(candidate, opened, label, reason))
+                Ok(Attempt::Quarantine(intro(candidate, opened, label, reason)))
             }
-            Decision::NeedIdentities(_) => refused("undecided", &"its author stays unknown"),
+            Decision::NeedIdentities(_) => {
+                Err(Refusal::new("undecided", "its author stays unknown"))
+            }
         }
     }
 
@@ -334,15 +337,9 @@ impl Run<'_> {
         }
     }
 
-    fn refuse<T>(
-        &self,
-        candidate: &Candidate,
-        code: &'static str,
-        reason: impl std::fmt::Display,
-    ) -> Option<T> {
+    fn drop_candidate(&self, candidate: &Candidate, refusal: Refusal) {
         let whose = Some((candidate.manifest.sender, candidate.manifest.msg_id));
-        self.drop_record(&candidate.zone, code, reason, whose);
-        None
+        self.drop_record(&candidate.zone, refusal.code, refusal.reason, whose);
     }
 }
 
