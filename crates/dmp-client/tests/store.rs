@@ -271,6 +271,43 @@ fn a_prekey_is_consumed_with_the_inbox_and_never_with_the_quarantine() {
 }
 
 #[test]
+fn text_replay_entry_and_prekey_go_together_or_not_at_all() {
+    for table in ["inbox", "replay", "withdrawals", "prekeys"] {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path(), &identity(1), NOW).unwrap();
+        let id = PrekeyId::new(9).unwrap();
+        store
+            .insert_prekeys(&[prekey(9, NOW.saturating_add(1000))], NOW)
+            .unwrap();
+        store.mark_prekey_published(id, "wire").unwrap();
+        let change = if table == "prekeys" {
+            "DELETE"
+        } else {
+            "INSERT"
+        };
+        let other = rusqlite::Connection::open(home.path().join(STORE_FILE)).unwrap();
+        other
+            .execute_batch(&format!(
+                "CREATE TRIGGER fails BEFORE {change} ON {table} BEGIN SELECT RAISE(ABORT, 'no'); END"
+            ))
+            .unwrap();
+        let failed = store.commit_received(vec![sealed_to(id, 1)], &[], NOW);
+        assert!(matches!(failed, Err(StoreError::Database(_))), "{table}");
+        let signer = SigningPublicKey::from_bytes([7; 32]);
+        let seen = store
+            .is_replay(&signer, &MsgId::from_bytes([1; 16]))
+            .unwrap();
+        assert!(!seen && store.messages().unwrap().is_empty(), "{table}");
+        assert!(store.prekey_secret(id, NOW).unwrap().is_some(), "{table}");
+
+        other.execute_batch("DROP TRIGGER fails").unwrap();
+        let stored = store.commit_received(vec![sealed_to(id, 1)], &[], NOW);
+        assert_eq!(stored.unwrap().inbox.len(), 1, "{table}");
+        assert!(store.prekey_secret(id, NOW).unwrap().is_none(), "{table}");
+    }
+}
+
+#[test]
 fn a_message_moves_from_the_quarantine_to_the_inbox_when_that_is_decided_later() {
     let store = in_memory();
     let quarantine = || Received::Quarantine(intro(1, 7));
