@@ -43,6 +43,9 @@ pub enum ConnectError {
     /// Neither an endpoint nor a TSIG key.
     #[error("no endpoint is configured: nothing can be published")]
     NoEndpoint,
+    /// Cluster mode is on.
+    #[error("cluster_enabled is set, and this version does not write to clusters")]
+    Cluster,
     /// The TSIG settings do not make a key or name no server.
     #[error("{0}")]
     Tsig(#[from] WriteError),
@@ -55,6 +58,7 @@ impl ConnectError {
         match self {
             Self::Config(error) => error.code(),
             Self::NoEndpoint => "connect-no-endpoint",
+            Self::Cluster => "connect-cluster",
             Self::Tsig(_) => "connect-tsig",
         }
     }
@@ -80,6 +84,9 @@ impl Connection {
         options: ConnectOptions,
         now: u64,
     ) -> Result<Self, ConnectError> {
+        if config.cluster_active() {
+            return Err(ConnectError::Cluster);
+        }
         let reader = reader(config, options.system_fallback)?;
         let writer: Box<dyn Writer> = match tsig_writer(config, &reader)? {
             Some(writer) => Box::new(writer),
@@ -442,6 +449,19 @@ mod tests {
         connect(&keyed).unwrap();
         keyed.tsig_algorithm = "hmac-md5".into();
         assert!(connect(&keyed).is_err());
+    }
+
+    #[test]
+    fn a_cluster_is_refused_and_not_taken_for_a_single_node() {
+        let clustered = config(|config| {
+            config.endpoint = "https://node.test".into();
+            config.cluster_base_domain = "mesh.test".into();
+            config.cluster_operator_spk = "aa".into();
+            config.cluster_enabled = true;
+        });
+        let refused =
+            Connection::new(&clustered, &Home::at("/nonexistent"), options(), 0).map(drop);
+        assert!(matches!(refused, Err(ConnectError::Cluster)));
     }
 
     #[test]

@@ -12,6 +12,8 @@ mod recv;
 mod register;
 mod send;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::args::{
     Args, Command, ContactsCommand, IdentityCommand, IntroCommand, TsigCommand, UserCommand,
 };
@@ -45,7 +47,7 @@ pub(crate) fn run(args: Args) -> Exit {
             Command::Demo(args) => demo::run(args).await,
             Command::User(command) => {
                 logging::show_warnings();
-                tokio::spawn(end_on_interrupt());
+                end_on_interrupt()?;
                 let context = Context::of_process(args.config_home, args.tokens_home, format)?;
                 perform(&context, command)
                     .await
@@ -57,12 +59,17 @@ pub(crate) fn run(args: Args) -> Exit {
     done.unwrap_or_else(|failure| format.fail(&failure))
 }
 
-/// Ctrl-C ends a verb wherever it is; every file is changed in one step, so nothing is left half done.
-async fn end_on_interrupt() {
-    if tokio::signal::ctrl_c().await.is_ok() {
-        prompt::restore_terminal();
-        std::process::exit(i32::from(Exit::Interrupted.status()));
-    }
+/// From now on Ctrl-C ends the verb wherever it is; every file is changed in one step, so nothing is left half done.
+fn end_on_interrupt() -> Result<(), Failure> {
+    let interrupts = signal(SignalKind::interrupt());
+    let mut interrupts = interrupts.map_err(|error| Failure::user("signals", error))?;
+    tokio::spawn(async move {
+        if interrupts.recv().await.is_some() {
+            prompt::restore_terminal();
+            std::process::exit(i32::from(Exit::Interrupted.status()));
+        }
+    });
+    Ok(())
 }
 
 async fn perform(context: &Context, command: UserCommand) -> Outcome {

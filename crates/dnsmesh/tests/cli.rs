@@ -3,8 +3,11 @@
 mod common;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
 use common::{Ran, User, program};
 
@@ -28,6 +31,16 @@ fn usage_errors_are_told_on_stderr_with_status_2() {
         &["register"],
         &["register", "--node", "n.test", "--scheme", "gopher"],
         &["identity", "show", "--config-home", "/tmp"],
+        &["recv", "--primary-only", "--skip-primary"],
+        &["send", "bob"],
+        &["send", "bob", "-x"],
+        &["send", "bob", "text", "--ttl", "soon"],
+        &["intro", "trust", "first"],
+        &["intro", "accept"],
+        &["contacts", "add", "bob"],
+        &["node", "--dns-port", "-1"],
+        &["node", "stop"],
+        &["tsig", "register", "--node", "n.test", "--dns-port", "dns"],
     ] {
         let ran = usage(arguments).expect(2).nothing_on_stdout();
         assert!(!ran.stderr.is_empty(), "{arguments:?}");
@@ -465,11 +478,218 @@ fn a_reader_who_has_gone_away_is_no_trace() {
     user.run(&["init", "alice"]).expect(0);
     let mut child = user
         .command(&["identity", "show"])
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     drop(child.stdout.take());
     let ran: Ran = child.wait_with_output().unwrap().into();
     assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""));
+}
+
+/// cli.md 3: every flag of every verb gets as far as the missing configuration.
+#[test]
+fn every_flag_of_the_other_verbs_is_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let user = User::new(dir.path(), "u");
+    let key = "11".repeat(32);
+    for arguments in [
+        &["identity", "show", "--json"][..],
+        &[
+            "identity",
+            "publish",
+            "--ttl",
+            "60",
+            "--advertise-v2",
+            "--json",
+        ],
+        &[
+            "identity",
+            "refresh-prekeys",
+            "--count",
+            "3",
+            "--ttl",
+            "60",
+            "--json",
+        ],
+        &[
+            "identity",
+            "fetch",
+            "bob",
+            "--domain",
+            "d.test",
+            "--add",
+            "--accept-fingerprint",
+            "00",
+            "--json",
+        ],
+        &[
+            "contacts",
+            "add",
+            "bob",
+            &key,
+            "--signing-key",
+            &key,
+            "--force",
+            "--json",
+        ],
+        &["contacts", "list", "--json"],
+        &[
+            "send",
+            "bob",
+            "--ttl=2h",
+            "--require-fs",
+            "--json",
+            "--",
+            "-text",
+        ],
+        &["send", "--ttl", "90", "bob", "-"],
+        &["recv", "--primary-only", "--json"],
+        &["recv", "--skip-primary"],
+        &["intro", "list", "--json"],
+        &["intro", "accept", "1", "--json"],
+        &[
+            "intro",
+            "trust",
+            "1",
+            "--label",
+            "l",
+            "--username",
+            "u",
+            "--json",
+        ],
+        &["intro", "block", "1", "--note", "spam", "--json"],
+        &[
+            "register",
+            "--node",
+            "n.test",
+            "--subject",
+            "a@b.test",
+            "--scheme",
+            "http",
+            "--node-name",
+            "m.test",
+            "--json",
+        ],
+        &[
+            "tsig",
+            "register",
+            "--node",
+            "n.test",
+            "--dns-server",
+            "192.0.2.1",
+            "--dns-port",
+            "53",
+            "--json",
+        ],
+    ] {
+        let ran = user.run(arguments).expect(1).nothing_on_stdout();
+        assert!(
+            ran.stderr.contains("no config at "),
+            "{arguments:?}: {}",
+            ran.stderr
+        );
+    }
+    let json = user.run(&["contacts", "list", "--json"]);
+    let error: serde_json::Value = serde_json::from_str(&json.stderr).unwrap();
+    assert_eq!(
+        (&error["schema"], &error["code"], &error["exit"]),
+        (&"dmp.error/1".into(), &"home-no-config".into(), &1.into())
+    );
+}
+
+#[test]
+fn without_a_terminal_the_passphrase_is_a_line_of_standard_input() {
+    let dir = tempfile::tempdir().unwrap();
+    let user = User::new(dir.path(), "u");
+    user.run(&[
+        "init",
+        "alice@mesh.test",
+        "--endpoint",
+        "http://127.0.0.1:1",
+        "--no-probe",
+    ])
+    .expect(0);
+    let shown = user.run(&["identity", "show"]).expect(0).stdout;
+    let user = user.without("DMP_PASSPHRASE");
+    // A session of its own has no terminal, wherever the test runs.
+    let detached = |arguments: &[&str], input: &str| -> Ran {
+        let command = user.command(arguments);
+        let mut setsid = std::process::Command::new("setsid");
+        setsid
+            .arg("--wait")
+            .arg(command.get_program())
+            .args(command.get_args())
+            .env_clear();
+        setsid.envs(
+            command
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+        let mut child = setsid
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // The program may end without reading.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap().into()
+    };
+    assert_eq!(
+        detached(&["identity", "show"], "passphrase of u\nmore")
+            .expect(0)
+            .stdout,
+        shown
+    );
+    detached(&["identity", "show"], "mistyped\n")
+        .expect(1)
+        .warns("passphrase mismatch");
+    detached(&["identity", "show"], "\n")
+        .expect(1)
+        .warns("the passphrase is empty");
+    detached(&["identity", "show"], "")
+        .expect(1)
+        .warns("no passphrase: end of input");
+    detached(&["send", "bob", "-"], "passphrase of u\n")
+        .expect(1)
+        .warns("there is no terminal to ask on");
+}
+
+#[test]
+fn an_interrupt_ends_a_verb_with_status_130() {
+    let dir = tempfile::tempdir().unwrap();
+    let user = User::new(dir.path(), "u");
+    user.run(&[
+        "init",
+        "alice@mesh.test",
+        "--endpoint",
+        "http://127.0.0.1:1",
+        "--no-probe",
+    ])
+    .expect(0);
+    let mut child = user
+        .command(&["send", "bob", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The store is opened after the handler is in place and before the message is read.
+    while !user.home.join("dnsmesh.db").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended early");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let sent = std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(sent.success());
+    let held_open = child.stdin.take();
+    let ran: Ran = child.wait_with_output().unwrap().into();
+    drop(held_open);
+    assert_eq!(
+        (ran.status, ran.stdout.as_str(), ran.stderr.as_str()),
+        (Some(130), "", "")
+    );
 }

@@ -6,6 +6,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Stdio;
 
 use common::User;
 use common::node::{Node, OPERATOR_TOKEN};
@@ -357,6 +358,92 @@ fn across_two_zones_claims_bring_messages_and_strangers_wait_as_intros() {
 }
 
 #[test]
+fn strangers_are_accepted_once_or_blocked_for_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), "alpha.test");
+    let [hugo, kate] = ["hugo", "kate"].map(|name| {
+        let user = init(dir.path(), name, &node, &[&node]);
+        register(&user, Credential::Bearer, &node);
+        publish(&user, &[]);
+        user
+    });
+    pin(&kate, "hugo@alpha.test");
+    let write = |text: &str| kate.run(&["send", "hugo@alpha.test", text]).expect(0);
+    write("first");
+    hugo.run(&["recv"])
+        .expect(0)
+        .says("(1 new intro(s) from un-pinned senders");
+    write("second \u{1b}[2J");
+    hugo.run(&["recv"])
+        .expect(0)
+        .says("(1 new intro(s) from un-pinned senders");
+    let list = hugo
+        .run(&["intro", "list"])
+        .expect(0)
+        .says("  message:    second \\x1b[2J\n");
+    let ids: Vec<&str> = list
+        .stdout
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| &line[..2])
+        .collect();
+    assert_eq!(ids, ["#2", "#1"], "newest first");
+    let rows: Vec<serde_json::Value> = hugo
+        .run(&["intro", "list", "--json"])
+        .expect(0)
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(
+        (&rows[1]["id"], &rows[1]["body"], &rows[1]["state"]),
+        (&1.into(), &"first".into(), &"fresh".into())
+    );
+
+    hugo.run(&["intro", "accept", "1"])
+        .expect(0)
+        .says("accepted intro #1\n  first\n");
+    hugo.run(&["contacts", "list"])
+        .expect(0)
+        .says("(no contacts yet");
+    hugo.run(&["intro", "block", "2", "--note", "spam"])
+        .expect(0)
+        .says("blocked intro #2\n  sender_spk: ");
+    hugo.run(&["intro", "block", "2"])
+        .expect(1)
+        .warns("no pending intro with id 2");
+    write("third");
+    hugo.run(&["recv"]).expect(0).says("(no new messages)\n");
+    hugo.run(&["intro", "list"])
+        .expect(0)
+        .says("(no pending intros)\n");
+}
+
+#[test]
+fn a_message_is_shown_again_if_its_reader_had_gone_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), "alpha.test");
+    let [alice, bob] = ["alice", "bob"].map(|name| {
+        let user = init(dir.path(), name, &node, &[&node]);
+        register(&user, Credential::Tsig, &node);
+        publish(&user, &[]);
+        user
+    });
+    pin(&alice, "bob");
+    pin(&bob, "alice");
+    alice.run(&["send", "bob", "read me"]).expect(0);
+    let mut child = bob
+        .command(&["recv"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(texts(&bob.run(&["recv"]).expect(0).stdout), ["read me"]);
+    bob.run(&["recv"]).expect(0).says("(no new messages)\n");
+}
+
+#[test]
 fn of_several_identities_a_fingerprint_selects_one() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(dir.path(), "alpha.test");
@@ -521,7 +608,9 @@ fn what_cannot_be_sent_is_said_before_anything_is_published() {
         .warns("note: sent without forward secrecy");
     alice.run(&["send", "bob", &"x".repeat(3_730)]).expect(0);
     let mail = bob.run(&["recv"]).expect(0);
-    let lengths: Vec<usize> = texts(&mail.stdout).iter().map(String::len).collect();
+    let mut lengths: Vec<usize> = texts(&mail.stdout).iter().map(String::len).collect();
+    // Within one second their order is that of the random message ids.
+    lengths.sort_unstable();
     assert_eq!(lengths, [4, 3_730]);
     assert_eq!(
         alice
@@ -590,6 +679,11 @@ fn the_node_takes_flags_over_the_environment_and_ends_on_signals() {
     let third = Node::spawn(third, "gamma.test");
     assert!(database.exists());
     assert_eq!((third.stop("INT"), node.stop("TERM")), (Some(0), Some(0)));
+
+    let link = dir.path().join("dnsmesh-node");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_dnsmesh"), &link).unwrap();
+    let named = common::node::command_of(&link, &[], dir.path(), "delta.test");
+    assert_eq!(Node::spawn(named, "delta.test").stop("TERM"), Some(0));
 
     let wrong: common::Ran = common::node::command(dir.path(), "alpha.test")
         .env("DMP_DNS_TTL", "soon")

@@ -6,8 +6,6 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use super::program;
-
 pub(crate) const OPERATOR_TOKEN: &str = "operator-token-of-the-test";
 
 pub(crate) struct Node {
@@ -19,7 +17,21 @@ pub(crate) struct Node {
 
 /// The command that runs a node for `zone` with everything registration needs; the two rates keep a script from being throttled.
 pub(crate) fn command(dir: &Path, zone: &str) -> Command {
-    let mut command = program(&["node"]);
+    command_of(
+        Path::new(env!("CARGO_BIN_EXE_dnsmesh")),
+        &["node"],
+        dir,
+        zone,
+    )
+}
+
+/// The same by another name of the program.
+pub(crate) fn command_of(program: &Path, arguments: &[&str], dir: &Path, zone: &str) -> Command {
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command
         .env("HOME", dir)
         .env("DMP_DB_PATH", dir.join(format!("{zone}/dmp.db")));
