@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 
 use crate::args::OutputArgs;
@@ -142,6 +144,25 @@ pub(crate) fn line(schema: &str, value: &impl Serialize) -> String {
     visible(&text) + "\n"
 }
 
+/// A message body as a member of an object: text as `body`, anything else as `body_b64`.
+#[derive(Serialize)]
+pub(crate) enum Body<'a> {
+    /// UTF-8.
+    #[serde(rename = "body")]
+    Text(&'a str),
+    /// Other bytes, in base64.
+    #[serde(rename = "body_b64")]
+    Bytes(String),
+}
+
+impl<'a> Body<'a> {
+    /// The form that the bytes allow.
+    pub(crate) fn of(bytes: &'a [u8]) -> Self {
+        std::str::from_utf8(bytes)
+            .map_or_else(|_| Self::Bytes(BASE64_STANDARD.encode(bytes)), Self::Text)
+    }
+}
+
 /// Escapes the control characters that JSON leaves alone but a terminal obeys: DEL and C1. They can stand in strings only.
 fn visible(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
@@ -162,6 +183,33 @@ fn say(line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_body_is_text_or_base64() {
+        #[derive(Serialize)]
+        struct Message<'a> {
+            #[serde(flatten)]
+            body: Body<'a>,
+        }
+        assert_eq!(
+            line(
+                "m/1",
+                &Message {
+                    body: Body::of(b"hi")
+                }
+            ),
+            "{\"schema\":\"m/1\",\"body\":\"hi\"}\n"
+        );
+        assert_eq!(
+            line(
+                "m/1",
+                &Message {
+                    body: Body::of(&[0xff])
+                }
+            ),
+            "{\"schema\":\"m/1\",\"body_b64\":\"/w==\"}\n"
+        );
+    }
 
     #[test]
     fn json_keeps_the_order_of_members_and_hides_control_characters() {

@@ -2,11 +2,18 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use dmp_core::id::UnixTime;
+
 /// The current Unix second.
 pub(crate) fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
+}
+
+/// [`utc`] for a time of the protocol.
+pub(crate) fn utc_of(time: UnixTime) -> String {
+    utc(i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// `2026-11-23T15:04:05Z` for Unix seconds.

@@ -18,7 +18,7 @@ use crate::exit::{Exit, Failure};
 use crate::prompt::StandardInput;
 use crate::report::{Report, document};
 use crate::screen;
-use crate::time::{now, utc};
+use crate::time::{now, utc_of};
 
 /// Looks an identity up. Only `--add` needs the passphrase: contacts lie in the encrypted store (D17).
 pub(crate) async fn fetch(context: &Context, args: FetchArgs) -> Outcome {
@@ -135,7 +135,7 @@ impl Report for Found {
     fn text(&self) -> String {
         let record = &self.fetched.record;
         let ts = record.ts.as_secs();
-        let at = format!("{ts} ({})", utc(i64::try_from(ts).unwrap_or(i64::MAX)));
+        let at = format!("{ts} ({})", utc_of(record.ts));
         let rows = [
             ("address:", self.address()),
             ("username:", record.username.clone()),

@@ -1,7 +1,5 @@
 //! `intro list|accept|trust|block`: messages of senders nobody pinned (cli.md 3.6, D6). No network.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use dmp_client::connect;
 use dmp_client::ops::{IntroError, intros_accept, intros_block, intros_list, intros_trust};
 use dmp_client::store::{Contact, InboxMessage, Intro, IntroId, Store};
@@ -14,9 +12,9 @@ use crate::args::TrustArgs;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::prompt::StandardInput;
-use crate::report::{Report, line};
+use crate::report::{Body, Report, line};
 use crate::screen;
-use crate::time::{now, utc};
+use crate::time::{now, utc_of};
 
 /// Characters of a message that the list shows.
 const PREVIEW: usize = 120;
@@ -136,9 +134,8 @@ impl Report for Waiting {
             zone: String,
             received_at: String,
             reason: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            body: Option<&'a str>,
-            bytes: usize,
+            #[serde(flatten)]
+            body: Body<'a>,
         }
         let rows = self.intros.iter().map(|intro| {
             let members = Members {
@@ -147,10 +144,9 @@ impl Report for Waiting {
                 state: self.state(intro),
                 signing_public_key: intro.signer.to_string(),
                 zone: intro.zone.to_string(),
-                received_at: utc(i64::try_from(intro.received.as_secs()).unwrap_or(i64::MAX)),
+                received_at: utc_of(intro.received),
                 reason: &intro.reason.code,
-                body: std::str::from_utf8(&intro.body).ok(),
-                bytes: intro.body.len(),
+                body: Body::of(&intro.body),
             };
             line("dmp.intro/1", &members)
         });
@@ -204,20 +200,14 @@ impl Report for Taken {
             id: i64,
             contact: Option<&'a str>,
             signing_public_key: String,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            body: Option<&'a str>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            body_b64: Option<String>,
+            #[serde(flatten)]
+            body: Body<'a>,
         }
-        let body = std::str::from_utf8(&self.message.body).ok();
         let members = Members {
             id: self.id,
             contact: self.contact.as_ref().map(|contact| contact.label.as_str()),
             signing_public_key: self.message.signer.to_string(),
-            body,
-            body_b64: body
-                .is_none()
-                .then(|| BASE64_STANDARD.encode(&self.message.body)),
+            body: Body::of(&self.message.body),
         };
         line("dmp.intro-taken/1", &members)
     }

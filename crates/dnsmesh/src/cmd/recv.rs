@@ -1,7 +1,5 @@
 //! `recv` (cli.md 3.5, client.md 10, 11).
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use dmp_client::ops::{Phases, ReceiveError, ReceiveReport, ReceiveRequest, receive};
 use dmp_client::store::{Authorship, InboxMessage, Store};
 use dmp_core::id::UnixTime;
@@ -12,9 +10,9 @@ use crate::args::RecvArgs;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::prompt::StandardInput;
-use crate::report::{Report, line};
+use crate::report::{Body, Report, line};
 use crate::screen;
-use crate::time::{now, utc};
+use crate::time::{now, utc_of};
 
 /// Fetches and decrypts what waits for this user.
 pub(crate) async fn recv(context: &Context, args: RecvArgs) -> Outcome {
@@ -182,10 +180,8 @@ struct Message<'a> {
     received_at: String,
     expires_at: String,
     fs: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    body: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    body_b64: Option<String>,
+    #[serde(flatten)]
+    body: Body<'a>,
 }
 
 #[derive(Serialize)]
@@ -198,8 +194,6 @@ struct Sender<'a> {
 
 impl<'a> Message<'a> {
     fn of(message: &'a InboxMessage) -> Self {
-        let time = |time: UnixTime| utc(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
-        let body = std::str::from_utf8(&message.body).ok();
         Self {
             from: Sender {
                 contact: message.contact.as_deref(),
@@ -208,14 +202,11 @@ impl<'a> Message<'a> {
                 authorship: message.authorship,
             },
             msg_id: message.msg_id.to_string(),
-            sent_at: time(message.ts),
-            received_at: time(message.received),
-            expires_at: time(message.expires),
+            sent_at: utc_of(message.ts),
+            received_at: utc_of(message.received),
+            expires_at: utc_of(message.expires),
             fs: message.prekey.is_some(),
-            body,
-            body_b64: body
-                .is_none()
-                .then(|| BASE64_STANDARD.encode(&message.body)),
+            body: Body::of(&message.body),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::exit::{Exit, Failure};
 use crate::prompt::StandardInput;
 use crate::report::{Report, line};
 use crate::screen;
-use crate::time::utc;
+use crate::time::utc_of;
 
 /// The message argument that means standard input.
 const STANDARD_INPUT: &str = "-";
@@ -115,7 +115,7 @@ impl Report for Sent {
                 fs: matches!(report.forward_secrecy, ForwardSecrecy::Prekey { .. }),
                 chunks: report.chunks.1,
                 chunks_needed: report.chunks.0,
-                expires_at: time(report.expires.as_secs()),
+                expires_at: utc_of(report.expires),
                 claims_sent: report.provider_claims.sent,
                 claims_tried: report.provider_claims.tried,
                 announced: report.recipient_claim.as_ref().map(Result::is_ok),
@@ -137,7 +137,7 @@ impl Report for Sent {
             } => {
                 notes.push(format!(
                     "note: the recipient can surely open it until {}",
-                    time(until.as_secs())
+                    utc_of(*until)
                 ));
             }
             ForwardSecrecy::Prekey {
@@ -167,8 +167,4 @@ impl Report for Sent {
         }
         notes
     }
-}
-
-fn time(seconds: u64) -> String {
-    utc(i64::try_from(seconds).unwrap_or(i64::MAX))
 }
