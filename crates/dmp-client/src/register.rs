@@ -8,6 +8,7 @@ mod node_address;
 
 pub use node_address::{NodeAddress, Scheme};
 
+use dmp_core::address::validate_local_part;
 use dmp_core::keys::{AgreementPublicKey, Identity, SigningPublicKey};
 use dmp_core::registration::{Challenge, NodeName, RegistrationSubject, prove_possession};
 use zeroize::Zeroizing;
@@ -32,7 +33,7 @@ pub enum RegisterError {
     },
     /// The own address has no form that a node accepts.
     #[error(
-        "the address {0} cannot be registered: a node wants user@host with at least two labels in the host"
+        "the address {0} cannot be registered: it takes a user name of a-z, 0-9, `_`, `.` and `-` and a host of at least two labels"
     )]
     OwnAddress(String),
     /// The node's challenge must not be signed.
@@ -132,7 +133,8 @@ pub struct RegisterRequest {
 }
 
 impl RegisterRequest {
-    /// Checks that the wanted subject is one of the own addresses (D7); none wanted means the first of them.
+    /// Checks that the wanted subject is one of the own addresses (D7) and has the one canonical form (D29); none wanted means
+    /// the first of them.
     ///
     /// `own` are the addresses under the mesh zone and, if there is one, the identity zone.
     pub fn new(
@@ -142,7 +144,10 @@ impl RegisterRequest {
         own: &[String],
     ) -> Result<Self, RegisterError> {
         let parse = |text: &str| {
-            RegistrationSubject::parse(text).map_err(|_| RegisterError::OwnAddress(text.to_owned()))
+            let subject = RegistrationSubject::parse(text).ok();
+            subject
+                .filter(|subject| validate_local_part(subject.local()).is_ok())
+                .ok_or_else(|| RegisterError::OwnAddress(text.to_owned()))
         };
         let default = own.first().cloned().unwrap_or_default();
         let subject = match wanted {
@@ -152,7 +157,7 @@ impl RegisterRequest {
                     subject: text.to_owned(),
                     own: own.join(" or "),
                 };
-                let subject = RegistrationSubject::parse(text).map_err(|_| foreign())?;
+                let subject = parse(text).map_err(|_| foreign())?;
                 let is_own = own
                     .iter()
                     .filter_map(|address| RegistrationSubject::parse(address).ok())

@@ -330,6 +330,11 @@ fn only_an_own_address_can_be_registered() {
         subject(Some("bob@mesh.test")),
         Err(RegisterError::ForeignSubject { .. })
     ));
-    let local = RegisterRequest::new(node(), None, None, &["alice@local".to_owned()]);
-    assert!(matches!(local, Err(RegisterError::OwnAddress(_))));
+    for unfit in ["alice@local", "al+ice@mesh.test", "al..ice@mesh.test"] {
+        let refused = RegisterRequest::new(node(), None, None, &[unfit.to_owned()]);
+        assert!(
+            matches!(refused, Err(RegisterError::OwnAddress(_))),
+            "{unfit}"
+        );
+    }
 }
