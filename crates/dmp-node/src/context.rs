@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use crate::access::{Access, Author};
 use crate::clock::Clock;
+use crate::metrics::Metrics;
 use crate::settings::{Caps, Settings};
 use crate::store::{Draft, Failure, OpenError, Published, Store};
 use crate::update::ReplayCache;
@@ -27,6 +28,7 @@ pub struct Context {
     access: Access,
     served: Served,
     replay: ReplayCache,
+    metrics: Arc<Metrics>,
 }
 
 /// One record operation with its owner name already checked.
@@ -102,6 +104,7 @@ pub enum Refusal {
 impl Context {
     /// Opens the store, loads the zone and starts the writer thread.
     pub fn open(settings: Settings, clock: Clock) -> Result<Arc<Self>, OpenError> {
+        let metrics = Metrics::new();
         let zone = Arc::new(ZoneIndex::new(settings.zone.clone()));
         let store = Store::open(
             &settings.database,
@@ -109,6 +112,7 @@ impl Context {
             clock.clone(),
             Arc::clone(&zone),
             settings.cleanup_interval,
+            Arc::clone(&metrics),
         )?;
         let access = Access::new(settings.claims.clone());
         let served = Served::new(&settings);
@@ -120,6 +124,7 @@ impl Context {
             access,
             served,
             replay: ReplayCache::default(),
+            metrics,
         }))
     }
 
@@ -151,6 +156,11 @@ impl Context {
     /// What is served beside the stored values.
     pub fn served(&self) -> &Served {
         &self.served
+    }
+
+    /// What the node counts about itself.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     pub(crate) fn replay(&self) -> &ReplayCache {

@@ -3,7 +3,7 @@
 //! It prints nothing: what an operator reads are `tracing` events, shown by whoever runs the node.
 
 use crate::clock::Clock;
-use crate::config::{BindHost, Config, DatabasePath, HttpConfig};
+use crate::config::{AuthMode, BindHost, Config, DatabasePath, HttpConfig};
 use crate::context::Context;
 use crate::credentials::{self, Credentials};
 use crate::http::{Api, HttpListener, HttpServer};
@@ -161,6 +161,11 @@ impl Node {
             role(provider),
             role(receiver)
         );
+        if config.http.operator_token.is_none() && config.http.auth != AuthMode::MultiTenant {
+            tracing::warn!(
+                "/metrics is open to everybody who reaches HTTP: DMP_OPERATOR_TOKEN is unset"
+            );
+        }
         let missing = config.missing_for_production();
         if !missing.is_empty() {
             tracing::warn!("missing for production: {}", missing.join(", "));

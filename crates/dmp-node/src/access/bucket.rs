@@ -94,6 +94,11 @@ impl<K: Clone + Eq + Hash> TokenBuckets<K> {
         granted
     }
 
+    /// Seconds after which an empty bucket holds a token again, at most a day.
+    pub fn retry_after(&self) -> u64 {
+        (1.0 / self.rate).ceil().clamp(1.0, 86_400.0) as u64
+    }
+
     /// Forgets `key`, for instance when its credential is revoked.
     pub fn forget(&self, key: &K) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -115,6 +120,13 @@ mod tests {
         assert!(buckets.take_at(&2, 0.0), "other keys are not affected");
         assert!(!buckets.take_at(&1, 1.9));
         assert!(buckets.take_at(&1, 2.0), "fractions are kept");
+    }
+
+    #[test]
+    fn the_wait_for_a_token_is_told_in_whole_seconds() {
+        let wait = |rate| TokenBuckets::<()>::new(rate, 1.0).retry_after();
+        assert_eq!((wait(10.0), wait(0.4), wait(5.0 / 3600.0)), (1, 3, 720));
+        assert_eq!(wait(1e-9), 86_400);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::bucket::TokenBuckets;
 use super::keyring::{Keyring, is_hash12};
 use crate::context::Operation;
 use crate::limits::CLAIM_VERIFICATIONS;
+use crate::repeated::log_repeated;
 use crate::settings::Claims;
 use crate::zone::{Owner, ZoneIndex};
 
@@ -18,6 +19,8 @@ use crate::zone::{Owner, ZoneIndex};
 pub(crate) enum ClaimRefusal {
     /// Policy or form: the same message will never be accepted (REFUSED).
     Refused(&'static str),
+    /// The recipient is not registered here (REFUSED).
+    Unregistered,
     /// Too many at the moment (SERVFAIL, node.md C8).
     TooMany,
 }
@@ -81,10 +84,8 @@ impl ClaimPolicy {
             ));
         };
         if !self.settings.provider && !view.is_registered(&mailbox) {
-            tracing::info!("claim for a recipient who is not registered here");
-            return Err(ClaimRefusal::Refused(
-                "the recipient is not registered here",
-            ));
+            log_repeated!(info, "claim for a recipient who is not registered here");
+            return Err(ClaimRefusal::Unregistered);
         }
         // The form is looked at before the signature is: only what may be a claim costs a verification.
         if value.len() > 255 || !value.starts_with("v=dmp1;t=claim;") {
@@ -105,7 +106,7 @@ impl ClaimPolicy {
             return Err(ClaimRefusal::Refused("the claim lives too long"));
         }
         if !self.per_recipient.take(&mailbox) {
-            tracing::info!("too many claims for one recipient");
+            log_repeated!(info, "too many claims for one recipient");
             return Err(ClaimRefusal::TooMany);
         }
         Ok(Operation::Publish {

@@ -6,6 +6,7 @@
 use super::{Credentials, TokenHash, integer};
 use crate::access::bucket::TokenBuckets;
 use crate::limits::{AUDIT_ROWS, AUDIT_SECONDS, STRANGER_BURST, STRANGER_RATE};
+use crate::repeated::log_repeated;
 use crate::store::{Draft, Failure};
 use rusqlite::{Connection, params};
 use std::net::IpAddr;
@@ -67,7 +68,7 @@ impl Credentials {
             let work = move |draft: &mut Draft<'_>| insert(draft, &row);
             self.context.store().transact_then(work, |written| {
                 if let Err(failure) = written {
-                    tracing::warn!(%failure, "an audit row was not written");
+                    log_repeated!(warn, %failure, "an audit row was not written");
                 }
             });
         }

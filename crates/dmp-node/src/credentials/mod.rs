@@ -136,6 +136,12 @@ impl Credentials {
             .then(|| Arc::clone(token))
     }
 
+    /// How many users' tokens can be used.
+    pub(crate) fn token_count(&self) -> usize {
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        tokens.len()
+    }
+
     /// Brings the views in memory to what a commit left: tokens gone, one new, and the holder of the subject.
     fn swap_tokens(&self, subject: &str, gone: &[TokenHash], new: Option<(TokenHash, Token)>) {
         let holder = new.as_ref().and_then(|(_, token)| token.holder());

@@ -102,6 +102,11 @@ impl Token {
         self.expires_at.is_none_or(|expiry| now < expiry)
     }
 
+    /// Seconds until a token over its rate may be used again.
+    pub fn retry_after(&self) -> u64 {
+        self.bucket.retry_after()
+    }
+
     /// Takes one request from its rate; `false` when that is used up.
     pub fn take(&self) -> bool {
         self.bucket.take(&())

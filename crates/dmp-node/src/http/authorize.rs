@@ -27,7 +27,10 @@ pub(crate) struct Permit {
 pub(crate) enum Denial {
     Unauthorized,
     /// The token is good and over its rate.
-    Throttled,
+    Throttled {
+        /// Seconds until it is not.
+        retry_after: u64,
+    },
 }
 
 /// Whether the request bears the operator's token.
@@ -96,7 +99,9 @@ pub(crate) fn write(
     };
     if !token.take() {
         credentials.audit_refusal(row(AuditEvent::Throttled, who, detail));
-        return Err(Denial::Throttled);
+        return Err(Denial::Throttled {
+            retry_after: token.retry_after(),
+        });
     }
     let mailbox = Some(&token.subject_hash12).filter(|hash| !hash.is_empty());
     Ok(Permit {

@@ -1,12 +1,13 @@
-//! The HTTP interface: records, registration, health (node.md 6). Plain HTTP/1.1, one JSON object per answer.
+//! The HTTP interface: records, registration, health, metrics and a landing page (node.md 6). Plain HTTP/1.1.
 //!
-//! It serves no page, no metrics and no synchronisation, and leaves TLS to a proxy in front of it.
+//! It serves no synchronisation, and leaves TLS to a proxy in front of it.
 
 mod authorize;
 mod body;
 mod client;
 mod connections;
 mod names;
+mod page;
 mod records;
 mod registration;
 mod reply;
@@ -15,17 +16,21 @@ mod server;
 
 pub use body::{DeleteBody, InvalidBody, PublishBody, parse_object};
 pub use names::{NameClass, NameOwner, is_publishable_value, publishable_owner};
+pub use route::{ROUTES, Route};
 pub use server::{HttpListener, HttpServer};
 
 use crate::access::bucket::TokenBuckets;
 use crate::config::{Config, HttpConfig, Rate};
 use crate::context::Context;
 use crate::credentials::Credentials;
+use crate::metrics::{self, Format, Observed, Role};
 use crate::register::Registrar;
+use crate::repeated::log_repeated;
 use crate::store::Condition;
 use hyper::body::Incoming;
-use hyper::header::HeaderMap;
+use hyper::header::{ACCEPT, HeaderMap};
 use hyper::{Method, Request, StatusCode};
+use page::Page;
 use reply::Reply;
 use route::Resource;
 use serde_json::json;
@@ -39,6 +44,9 @@ pub struct Api {
     credentials: Arc<Credentials>,
     registrar: Option<Registrar>,
     http: HttpConfig,
+    page: Page,
+    /// Roles that are on.
+    roles: Vec<Role>,
     /// Requests for records, by client.
     general: TokenBuckets<IpAddr>,
     /// Requests for registration, by client.
@@ -62,8 +70,10 @@ impl Api {
         Arc::new(Self {
             context,
             credentials,
-            registrar,
             http: config.http.clone(),
+            page: Page::new(config, registrar.as_ref()),
+            roles: roles(config, registrar.as_ref()),
+            registrar,
             general: buckets(config.http.rate),
             registration: buckets(config.registration.endpoint_rate),
         })
@@ -73,7 +83,7 @@ impl Api {
     /// method is 405 (node.md 6.1).
     async fn answer(self: Arc<Self>, peer: IpAddr, request: Request<Incoming>) -> Reply {
         let (head, body) = request.into_parts();
-        let Some(resource) = Resource::of(&head.uri) else {
+        let Some((resource, route)) = Resource::of(&head.uri) else {
             return Reply::not_found();
         };
         let is_registration = matches!(
@@ -83,8 +93,8 @@ impl Api {
         if is_registration && self.registrar.is_none() {
             return Reply::not_found();
         }
-        if !resource.allows(&head.method) {
-            return Reply::method_not_allowed(resource.methods());
+        if !route.allows(&head.method) {
+            return Reply::method_not_allowed(route.methods);
         }
         let address = client::address(peer, &head.headers, &self.http.trusted_proxies);
         let client = Client {
@@ -93,7 +103,9 @@ impl Api {
             headers: head.headers,
         };
         match (resource, head.method) {
+            (Resource::Page, _) => self.page.reply(self.context.live_values()),
             (Resource::Health, _) => self.health().await,
+            (Resource::Metrics, _) => self.metrics(&client),
             (Resource::Stats, _) => {
                 let stats = json!({ "records": self.context.live_values() });
                 Reply::json(StatusCode::OK, &stats)
@@ -109,6 +121,28 @@ impl Api {
             (Resource::Confirm, _) => registration::confirm(&self, &client, body).await,
             (Resource::TsigConfirm, _) => registration::tsig_confirm(&self, &client, body).await,
         }
+    }
+
+    /// What the node counts, for who may read it (node.md 6.2).
+    fn metrics(&self, client: &Client) -> Reply {
+        if !authorize::may_read(&self.http, &client.headers) {
+            return Reply::error(StatusCode::UNAUTHORIZED, "unauthorized");
+        }
+        let accept = client.headers.get(ACCEPT);
+        let accept = accept.and_then(|accept| accept.to_str().ok());
+        let format = Format::wanted_by(accept.unwrap_or_default());
+        let (context, zone) = (&self.context, self.context.zone());
+        let observed = Observed {
+            records: context.live_values(),
+            serial: zone.serial(),
+            condition: context.store().condition(),
+            store_octets: context.store().octets(),
+            tsig_keys: context.access().keyring().len(),
+            tokens: self.credentials.token_count(),
+            roles: self.roles.clone(),
+        };
+        let text = metrics::expose(context.metrics(), &observed, format);
+        Reply::text(format.media_type(), text)
     }
 
     /// Looks something up in the store; what is wrong with it is for the log.
@@ -127,7 +161,7 @@ impl Api {
             Ok((Condition::Full, _)) => "full",
             Ok((Condition::ReadOnly, _)) => "read-only",
             Ok((Condition::Working, Err(error))) => {
-                tracing::warn!(%error, "the store does not answer");
+                log_repeated!(warn, %error, "the store does not answer");
                 "unavailable"
             }
             Err(_) => "unavailable",
@@ -135,4 +169,16 @@ impl Api {
         let body = json!({ "status": "degraded", "store": store });
         Reply::json(StatusCode::SERVICE_UNAVAILABLE, &body)
     }
+}
+
+/// The roles that are on, as metrics show them (D11).
+fn roles(config: &Config, registrar: Option<&Registrar>) -> Vec<Role> {
+    let roles = [
+        (Role::ClaimProvider, config.is_claim_provider()),
+        (Role::ClaimReceiver, config.is_claim_receiver()),
+        (Role::Registration, registrar.is_some()),
+        (Role::Update, config.update.enabled),
+    ];
+    let on = roles.into_iter().filter(|(_, is_on)| *is_on);
+    on.map(|(role, _)| role).collect()
 }

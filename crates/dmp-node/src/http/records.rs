@@ -7,6 +7,7 @@ use super::reply::Reply;
 use super::{Api, Client};
 use crate::context::{Applied, Operation, Refusal, apply};
 use crate::credentials::write_audit;
+use crate::repeated::log_repeated;
 use crate::store::{Draft, Failure};
 use crate::zone::Owner;
 use hyper::StatusCode;
@@ -19,7 +20,7 @@ const INVALID_VALUE: &str = "invalid record value";
 /// GET: the live values, in the order of their publication.
 pub(super) fn query(api: &Api, client: &Client, name: &str) -> Reply {
     if !api.general.take(&client.key) {
-        return rate_limited();
+        return rate_limited(api);
     }
     if !authorize::may_read(&api.http, &client.headers) {
         return unauthorized();
@@ -113,7 +114,7 @@ enum WriteError {
 
 fn permit(api: &Api, client: &Client, asked: Asked, name: &str) -> Result<Permit, Reply> {
     if !api.general.take(&client.key) {
-        return Err(rate_limited());
+        return Err(rate_limited(api));
     }
     let Client {
         headers, address, ..
@@ -121,7 +122,9 @@ fn permit(api: &Api, client: &Client, asked: Asked, name: &str) -> Result<Permit
     let permit = authorize::write(&api.http, &api.credentials, headers, *address, asked, name);
     permit.map_err(|denial| match denial {
         Denial::Unauthorized => unauthorized(),
-        Denial::Throttled => too_many("per-token rate limit exceeded"),
+        Denial::Throttled { retry_after } => {
+            Reply::too_many("per-token rate limit exceeded", retry_after)
+        }
     })
 }
 
@@ -156,7 +159,7 @@ fn failed(failure: Failure<WriteError>) -> Reply {
         Failure::ReadOnly => "read-only".to_owned(),
         Failure::Stopped => "closed".to_owned(),
     };
-    tracing::warn!(reason = text, "a write over HTTP was not stored");
+    log_repeated!(warn, reason = text, "a write over HTTP was not stored");
     Reply::json(StatusCode::BAD_GATEWAY, &json!({ "ok": false }))
 }
 
@@ -173,12 +176,8 @@ fn unauthorized() -> Reply {
     Reply::error(StatusCode::UNAUTHORIZED, "unauthorized")
 }
 
-fn rate_limited() -> Reply {
-    too_many("rate limit exceeded")
-}
-
-fn too_many(text: &str) -> Reply {
-    Reply::error(StatusCode::TOO_MANY_REQUESTS, text)
+fn rate_limited(api: &Api) -> Reply {
+    Reply::too_many("rate limit exceeded", api.general.retry_after())
 }
 
 fn bad_request(text: &str) -> Reply {

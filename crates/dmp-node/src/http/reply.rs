@@ -2,22 +2,23 @@
 
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 use serde_json::json;
 use serde_json::ser::Formatter;
 use std::io;
 
-const JSON: &str = "application/json";
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROBLEM: &str = "application/problem+json";
 
 /// An answer before it is put on the wire.
 #[derive(Debug)]
 pub(crate) struct Reply {
     status: StatusCode,
-    body: Option<Vec<u8>>,
-    allow: Option<&'static str>,
+    body: Vec<u8>,
+    /// A later one replaces an earlier one of the same name.
+    headers: Vec<(HeaderName, HeaderValue)>,
     is_problem: bool,
 }
 
@@ -26,18 +27,28 @@ impl Reply {
     pub(crate) fn empty(status: StatusCode) -> Self {
         Self {
             status,
-            body: None,
-            allow: None,
+            body: Vec::new(),
+            headers: Vec::new(),
             is_problem: false,
         }
+    }
+
+    /// 200 with a text of the media type.
+    pub(crate) fn text(media: &'static str, body: String) -> Self {
+        Self {
+            body: body.into(),
+            ..Self::empty(StatusCode::OK)
+        }
+        .with(CONTENT_TYPE, HeaderValue::from_static(media))
     }
 
     /// A JSON body.
     pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Self {
         Self {
-            body: Some(encode(value)),
+            body: encode(value),
             ..Self::empty(status)
         }
+        .with(CONTENT_TYPE, JSON)
     }
 
     /// An error: the reference's member `error`, and those of RFC 9457 section 3.1 beside it.
@@ -63,14 +74,23 @@ impl Reply {
     /// The path exists and not for this method (RFC 9110 15.5.6).
     pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
         let error = Self::error(StatusCode::METHOD_NOT_ALLOWED, "method not allowed");
-        Self {
-            allow: Some(allow),
-            ..error
-        }
+        error.with(ALLOW, HeaderValue::from_static(allow))
+    }
+
+    /// Too many requests, with the seconds after which the next one has a chance (RFC 9110 10.2.3).
+    pub(crate) fn too_many(text: &str, retry_after: u64) -> Self {
+        Self::error(StatusCode::TOO_MANY_REQUESTS, text)
+            .with(RETRY_AFTER, HeaderValue::from(retry_after))
     }
 
     pub(crate) fn internal_error() -> Self {
         Self::error(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
+    }
+
+    /// The same with one more header.
+    pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
     }
 
     pub(crate) fn status(&self) -> StatusCode {
@@ -78,19 +98,16 @@ impl Reply {
     }
 
     /// The message on the wire.
-    pub(crate) fn into_response(self, errors: ErrorMedia) -> Response<Full<Bytes>> {
-        let media = self.body.is_some().then(|| match errors {
-            ErrorMedia::Problem if self.is_problem => HeaderValue::from_static(PROBLEM),
-            _ => HeaderValue::from_static(JSON),
-        });
-        let mut response = Response::new(Full::from(self.body.unwrap_or_default()));
+    pub(crate) fn into_response(mut self, errors: ErrorMedia) -> Response<Full<Bytes>> {
+        if let (true, ErrorMedia::Problem) = (self.is_problem, errors) {
+            let media = HeaderValue::from_static(PROBLEM);
+            self.headers.push((CONTENT_TYPE, media));
+        }
+        let mut response = Response::new(Full::from(self.body));
         *response.status_mut() = self.status;
-        let headers = response.headers_mut();
-        headers.extend(media.map(|media| (CONTENT_TYPE, media)));
-        headers.extend(
-            self.allow
-                .map(|methods| (ALLOW, HeaderValue::from_static(methods))),
-        );
+        for (name, value) in self.headers {
+            response.headers_mut().insert(name, value);
+        }
         response
     }
 }

@@ -3,10 +3,12 @@
 use hyper::{Method, Uri};
 
 /// A path of the interface.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Resource {
+    Page,
     Health,
     Stats,
+    Metrics,
     /// The name is decoded and stripped, and may be any text.
     Record(String),
     Challenge,
@@ -14,44 +16,92 @@ pub(crate) enum Resource {
     TsigConfirm,
 }
 
+/// One path with the methods it has, as an `Allow` header lists them.
+#[derive(Debug)]
+pub struct Route {
+    /// The path; `{name}` stands for one segment.
+    pub path: &'static str,
+    /// Methods, separated by a comma and a space.
+    pub methods: &'static str,
+    resource: Resource,
+    query: QueryPart,
+}
+
+/// What a query does to a path (node.md 6.1).
+#[derive(Debug, PartialEq, Eq)]
+enum QueryPart {
+    /// It belongs to the target, which is compared as it came.
+    Compared,
+    Ignored,
+}
+
+const READ: &str = "GET, HEAD";
+
+/// Every path there is.
+pub static ROUTES: [Route; 9] = [
+    read("/", Resource::Page),
+    read("/index.html", Resource::Page),
+    read("/health", Resource::Health),
+    read("/stats", Resource::Stats),
+    read("/metrics", Resource::Metrics),
+    Route {
+        path: "/v1/records/{name}",
+        methods: "GET, HEAD, POST, DELETE",
+        resource: Resource::Record(String::new()),
+        query: QueryPart::Compared,
+    },
+    read("/v1/registration/challenge", Resource::Challenge),
+    confirmation("/v1/registration/confirm", Resource::Confirm),
+    confirmation("/v1/registration/tsig-confirm", Resource::TsigConfirm),
+];
+
+const fn read(path: &'static str, resource: Resource) -> Route {
+    Route {
+        path,
+        methods: READ,
+        resource,
+        query: QueryPart::Compared,
+    }
+}
+
+const fn confirmation(path: &'static str, resource: Resource) -> Route {
+    Route {
+        path,
+        methods: "POST",
+        resource,
+        query: QueryPart::Ignored,
+    }
+}
+
 impl Resource {
     /// The resource of a target. A query belongs to the path, except behind the two confirmations, where it is ignored,
     /// and is part of the name behind `/v1/records/`.
-    pub(crate) fn of(target: &Uri) -> Option<Self> {
+    pub(crate) fn of(target: &Uri) -> Option<(Self, &'static Route)> {
         let raw = target.path_and_query().map_or("", |target| target.as_str());
-        match raw {
-            "/health" => return Some(Self::Health),
-            "/stats" => return Some(Self::Stats),
-            "/v1/registration/challenge" => return Some(Self::Challenge),
-            _ => {}
-        }
-        match target.path() {
-            "/v1/registration/confirm" => return Some(Self::Confirm),
-            "/v1/registration/tsig-confirm" => return Some(Self::TsigConfirm),
-            _ => {}
+        let plain = ROUTES.iter().find(|route| match route.query {
+            QueryPart::Compared => route.path == raw,
+            QueryPart::Ignored => route.path == target.path(),
+        });
+        if let Some(route) = plain {
+            return Some((route.resource.clone(), route));
         }
         let segment = raw.strip_prefix("/v1/records/")?;
         let segment = segment.strip_suffix('/').unwrap_or(segment);
         if segment.is_empty() || segment.contains('/') {
             return None;
         }
+        let mut routes = ROUTES.iter();
+        let route = routes.find(|route| matches!(route.resource, Self::Record(_)))?;
         let name = percent_decoded(segment);
-        Some(Self::Record(name.trim().trim_end_matches('.').to_owned()))
+        let name = name.trim().trim_end_matches('.').to_owned();
+        Some((Self::Record(name), route))
     }
+}
 
-    /// The methods it has, as an `Allow` header lists them.
-    pub(crate) fn methods(&self) -> &'static str {
-        match self {
-            Self::Health | Self::Stats | Self::Challenge => "GET, HEAD",
-            Self::Record(_) => "GET, HEAD, POST, DELETE",
-            Self::Confirm | Self::TsigConfirm => "POST",
-        }
-    }
-
+impl Route {
     pub(crate) fn allows(&self, method: &Method) -> bool {
-        self.methods()
-            .split(", ")
-            .any(|allowed| allowed == method.as_str())
+        let mut methods = self.methods.split(", ");
+        methods.any(|allowed| allowed == method.as_str())
     }
 }
 
@@ -77,7 +127,7 @@ mod tests {
     use super::*;
 
     fn resource(target: &str) -> Option<Resource> {
-        Resource::of(&target.parse().unwrap())
+        Resource::of(&target.parse().unwrap()).map(|(resource, _)| resource)
     }
 
     fn record(name: &str) -> Option<Resource> {
@@ -101,7 +151,8 @@ mod tests {
             "/Health",
             "//health",
             "/v1/registration/challenge?x",
-            "/",
+            "/?x",
+            "/metrics?name[]=x",
         ] {
             assert_eq!(resource(target), None, "{target}");
         }

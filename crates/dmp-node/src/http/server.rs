@@ -4,18 +4,20 @@ use super::Api;
 use super::connections::{Connections, Place};
 use super::reply::{ErrorMedia, Reply};
 use crate::limits::{DRAIN, HTTP_CONNECTION, HTTP_HEADER_OCTETS, HTTP_READ};
+use crate::metrics::{ConnectionEvent, Part};
+use crate::repeated::log_repeated;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -80,18 +82,24 @@ impl HttpServer {
 
 async fn accept(socket: TcpListener, api: Arc<Api>, mut stopped: watch::Receiver<bool>) {
     let connections = Connections::new(api.http.max_connections);
+    // Those that are connected are told after the socket is closed, so that nobody new comes in between.
+    let drain = watch::Sender::new(false);
     let mut tasks = JoinSet::new();
     loop {
         tokio::select! {
             accepted = socket.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    if let Some(place) = connections.admit(peer.ip().to_canonical()) {
+                    let place = connections.admit(peer.ip().to_canonical());
+                    if let Some(place) = place {
                         let api = Arc::clone(&api);
-                        tasks.spawn(connection(stream, peer.ip(), place, api, stopped.clone()));
+                        tasks.spawn(connection(stream, peer.ip(), place, api, drain.subscribe()));
+                    } else {
+                        let counts = &api.context.metrics().http_connections;
+                        counts.events.count(ConnectionEvent::Refused);
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "no HTTP connection was accepted");
+                    log_repeated!(warn, %error, "no HTTP connection was accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
@@ -100,6 +108,7 @@ async fn accept(socket: TcpListener, api: Arc<Api>, mut stopped: watch::Receiver
         }
     }
     drop(socket);
+    drain.send_replace(true);
     let drained = async { while tasks.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN, drained).await.is_err() {
         tracing::warn!("HTTP requests were still in progress and are cut");
@@ -114,6 +123,9 @@ async fn connection(
     mut stopped: watch::Receiver<bool>,
 ) {
     let place = &place;
+    let context = Arc::clone(&api.context);
+    let counts = &context.metrics().http_connections;
+    let _open = counts.open();
     let service = service_fn(move |request| {
         let api = Arc::clone(&api);
         async move {
@@ -129,7 +141,7 @@ async fn connection(
     let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         ended = served.as_mut() => return log_end(ended),
-        () = place.evicted() => return,
+        () = place.evicted() => return counts.events.count(ConnectionEvent::Evicted),
         () = tokio::time::sleep(HTTP_CONNECTION) => {}
         _ = stopped.wait_for(|stopped| *stopped) => {}
     }
@@ -142,15 +154,31 @@ async fn connection(
 /// Answers in a task of its own, so that neither a client that goes away nor a bug in one request stops anything half
 /// way.
 async fn respond(api: Arc<Api>, peer: IpAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let started = Instant::now();
+    let context = Arc::clone(&api.context);
     let method = request.method().clone();
     let errors = ErrorMedia::wanted_by(request.headers());
     let answer = tokio::spawn(api.answer(peer, request));
-    let reply = answer.await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a request was not answered");
+    let reply = answer.await.unwrap_or_else(|_| {
+        context.metrics().panics.count(Part::Http);
         Reply::internal_error()
     });
-    tracing::debug!(%peer, %method, status = reply.status().as_u16(), "http");
+    let status = reply.status().as_u16();
+    let metrics = context.metrics();
+    metrics.http_request(counted_method(&method), status, started.elapsed());
+    tracing::debug!(%peer, %method, status, "http");
     reply.into_response(errors)
+}
+
+/// The methods that have a label of their own; any client can make up others.
+fn counted_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::DELETE => "DELETE",
+        _ => "OTHER",
+    }
 }
 
 fn log_end(ended: Result<(), hyper::Error>) {

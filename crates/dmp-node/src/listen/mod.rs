@@ -212,3 +212,82 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(1024)?;
     Ok(socket.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use dmp_dns::message::QueryBuilder;
+    use dmp_dns::{Rcode, Rtype};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::metrics::Part;
+    use crate::settings::Settings;
+
+    fn query(name: &str) -> Vec<u8> {
+        QueryBuilder::new(name.parse().unwrap(), Rtype::TXT).build(7)
+    }
+
+    fn rcode(answer: &[u8]) -> Rcode {
+        Rcode(u16::from(answer[3] & 15))
+    }
+
+    #[test]
+    fn a_bug_in_one_request_is_servfail_there_and_harms_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            database: directory.path().join("dmp.db"),
+            udp_threads: 1,
+            ..Settings::default()
+        };
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let context = Context::open(settings, Clock::system()).unwrap();
+        let listeners = Listeners::bind(&context).unwrap();
+        let address = listeners.address();
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        // All of it waits when the thread begins to read: one round.
+        for name in ["a.example", "panic.example", "b.example"] {
+            socket.send_to(&query(name), address).unwrap();
+        }
+        let running = runtime
+            .block_on(async { listeners.serve(&context) })
+            .unwrap();
+        let mut answers = [(); 3].map(|()| {
+            let mut answer = vec![0; 512];
+            let length = socket.recv(&mut answer).unwrap();
+            answer.truncate(length);
+            (answer[13], rcode(&answer))
+        });
+        answers.sort();
+        let expected = [
+            (b'a', Rcode::NXDOMAIN),
+            (b'b', Rcode::NXDOMAIN),
+            (b'p', Rcode::SERVFAIL),
+        ];
+        assert_eq!(answers, expected);
+
+        let mut stream = TcpStream::connect(address).unwrap();
+        for name in ["panic.example", "c.example"] {
+            let request = query(name);
+            let length = u16::try_from(request.len()).unwrap();
+            stream.write_all(&length.to_be_bytes()).unwrap();
+            stream.write_all(&request).unwrap();
+        }
+        let answers = [(); 2].map(|()| {
+            let mut length = [0; 2];
+            stream.read_exact(&mut length).unwrap();
+            let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
+            stream.read_exact(&mut answer).unwrap();
+            rcode(&answer)
+        });
+        assert_eq!(answers, [Rcode::SERVFAIL, Rcode::NXDOMAIN]);
+        runtime.block_on(running.stop());
+        let counted = context.metrics().panics.read();
+        assert_eq!(counted.collect::<Vec<_>>()[Part::Dns as usize].1, 2);
+    }
+}

@@ -8,7 +8,7 @@
 
 use std::io;
 use std::mem::{size_of, zeroed};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
 
@@ -329,6 +329,24 @@ impl<'b> Requests<'b> {
                 head,
                 std::slice::from_raw_parts(batch.tails.at(index * tail), rest),
             )
+        }
+    }
+
+    /// Who sent request `index`; an IPv4 address as such on an IPv6 socket too.
+    #[inline]
+    pub(super) fn peer(self, index: usize) -> IpAddr {
+        // SAFETY: as in `datagram`; the kernel has written an address of the family it names, which fits the storage.
+        unsafe {
+            let batch = &*self.batch;
+            assert!(index < batch.received, "no such request in this round");
+            let name = batch.names.at(index);
+            if c_int::from((*name).ss_family) == libc::AF_INET6 {
+                let address = (*name.cast::<libc::sockaddr_in6>()).sin6_addr;
+                IpAddr::from(Ipv6Addr::from(address.s6_addr)).to_canonical()
+            } else {
+                let address = (*name.cast::<libc::sockaddr_in>()).sin_addr;
+                IpAddr::from(Ipv4Addr::from(u32::from_be(address.s_addr)))
+            }
         }
     }
 

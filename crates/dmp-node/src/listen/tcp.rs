@@ -2,7 +2,7 @@
 //!
 //! Deadlines bound every state that a client can leave a connection in.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +14,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use super::connections::{Busy, Connection, Connections, Prefix};
-use super::pipeline::{self, Buffers};
+use super::pipeline::{self, Buffers, Sender};
 use crate::access::bucket::TokenBuckets;
 use crate::context::Context;
 use crate::limits::{TCP_IDLE, TCP_MESSAGE_DEADLINE, TCP_PIPELINE, TCP_REQUESTS};
+use crate::metrics::{ConnectionEvent, DnsTally, Dropped, Kind, Outcome, Request};
+use crate::repeated::log_repeated;
 
 /// Pause after a failed accept (no descriptors, no memory): the loop must neither end nor spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -70,10 +72,13 @@ pub(super) async fn serve(
                 Ok((stream, peer)) => {
                     if let Some(connection) = connections.admit(Prefix::of(peer.ip())) {
                         tasks.spawn(converse(Arc::clone(&shared), stream, peer, connection));
+                    } else {
+                        let counts = &context.metrics().dns_connections;
+                        counts.events.count(ConnectionEvent::Refused);
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, open = connections.count(), "accepting a TCP connection failed");
+                    log_repeated!(warn, %error, open = connections.count(), "accepting a TCP connection failed");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
@@ -97,15 +102,17 @@ async fn converse(
     peer: SocketAddr,
     connection: Connection,
 ) {
+    let counts = &shared.context.metrics().dns_connections;
+    let _open = counts.open();
     // Answers are whole messages; waiting to fill a segment would only delay them.
     let _ = stream.set_nodelay(true);
     let (reading, writing) = stream.into_split();
     let (answers, outgoing) = mpsc::unbounded_channel(); // bounded by the pipeline's places
-    let writer = tokio::spawn(write(writing, outgoing));
+    let writer = tokio::spawn(write(Arc::clone(&shared.context), writing, outgoing));
     let mut stop = shared.stop.clone();
     tokio::select! {
-        () = read(&shared, reading, Prefix::of(peer.ip()), &connection, answers) => {}
-        () = connection.evicted() => {}
+        () = read(&shared, reading, peer.ip(), &connection, answers) => {}
+        () = connection.evicted() => counts.events.count(ConnectionEvent::Evicted),
         () = stopped(&mut stop) => {}
     }
     // Reading is over; what is in work is still answered. The writer ends with the last of it.
@@ -116,10 +123,15 @@ async fn converse(
 async fn read(
     shared: &Shared,
     mut reading: OwnedReadHalf,
-    prefix: Prefix,
+    peer: IpAddr,
     connection: &Connection,
     answers: mpsc::UnboundedSender<Outgoing>,
 ) {
+    let prefix = Prefix::of(peer);
+    let sender = Sender {
+        transport: Transport::Tcp,
+        peer: peer.to_canonical(),
+    };
     let pipeline = Arc::new(Semaphore::new(TCP_PIPELINE));
     let zone = Arc::clone(shared.context.zone());
     let (mut message, mut buffers) = (Vec::new(), Buffers::default());
@@ -142,6 +154,12 @@ async fn read(
             return;
         }
         if !shared.limiter.take(&prefix) {
+            let metrics = shared.context.metrics();
+            let request = Request::new(sender.transport, sender.peer, Kind::Unread);
+            metrics.dns().request(request, Outcome::RateLimited);
+            metrics
+                .dropped(sender.transport)
+                .count(Dropped::RateLimited);
             return;
         }
         let Ok(working) = Arc::clone(&shared.working).acquire_owned().await else {
@@ -164,7 +182,7 @@ async fn read(
             &shared.context,
             &zone.reader(),
             &message,
-            Transport::Tcp,
+            sender,
             &mut buffers,
             reply,
         );
@@ -185,7 +203,11 @@ async fn read_rest(
 }
 
 /// Writes answers as they come, each with its length in front, until no sender is left.
-async fn write(mut writing: OwnedWriteHalf, mut outgoing: mpsc::UnboundedReceiver<Outgoing>) {
+async fn write(
+    context: Arc<Context>,
+    mut writing: OwnedWriteHalf,
+    mut outgoing: mpsc::UnboundedReceiver<Outgoing>,
+) {
     let mut framed = Vec::new();
     while let Some(Outgoing { answer, _places }) = outgoing.recv().await {
         let Ok(length) = u16::try_from(answer.len()) else {
@@ -198,6 +220,10 @@ async fn write(mut writing: OwnedWriteHalf, mut outgoing: mpsc::UnboundedReceive
             timeout(TCP_MESSAGE_DEADLINE, writing.write_all(&framed)).await,
             Ok(Ok(()))
         ) {
+            context
+                .metrics()
+                .dropped(Transport::Tcp)
+                .count(Dropped::Unsent);
             return;
         }
     }

@@ -7,16 +7,18 @@ use std::net::UdpSocket;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dmp_dns::Opcode;
 use dmp_dns::answer::{Exchange, Transport, answer_located};
 use dmp_dns::query::{NameBuffer, Query};
 
-use super::pipeline::{self, Buffers};
+use super::pipeline::{self, Buffers, Sender};
 use super::socket::{Answers, Batch, Datagram, Requests};
 use crate::context::Context;
 use crate::limits::{BATCH, NAME_OCTETS};
+use crate::metrics::{DnsTally, Dropped, Kind, Outcome, Request, ThreadTally};
+use crate::repeated::log_repeated;
 use crate::zone::{AnswerView, Reader};
 
 /// Pause after an error of the socket, so that an error that stays does not take a core.
@@ -33,35 +35,39 @@ pub(super) fn serve(context: &Arc<Context>, socket: &Arc<UdpSocket>, stop: &Atom
         reader: context.zone().reader(),
         names: vec![[0; NAME_OCTETS]; BATCH].into_boxed_slice(),
         buffers: Buffers::default(),
+        tally: context.metrics().dns_thread(),
+        done: 0,
+        plain: 0,
     };
     while !stop.load(Ordering::Relaxed) {
         match batch.receive(socket) {
             Ok(0) => continue,
             Ok(count) => {
-                // A bug in one request must not leave a socket that nobody reads; the round is lost, the thread goes on.
-                let round = AssertUnwindSafe(|| {
-                    let (requests, answers) = batch.split();
-                    if count <= FEW {
-                        thread.answer::<FEW>(count, requests, answers);
-                    } else {
-                        thread.answer::<BATCH>(count, requests, answers);
-                    }
-                });
-                if catch_unwind(round).is_err() {
-                    tracing::error!("answering datagrams broke off with a panic");
-                    continue;
+                let received = Instant::now();
+                let (requests, answers) = batch.split();
+                thread.answer_all(count, requests, answers);
+                sent(context, batch.send(socket));
+                let plain = std::mem::take(&mut thread.plain);
+                if plain > 0 {
+                    let took = received.elapsed();
+                    thread.tally.took(Transport::UDP, Kind::Txt, took, plain);
                 }
             }
             Err(error) => {
-                tracing::error!(%error, "receiving datagrams failed");
+                log_repeated!(error, %error, "receiving datagrams failed");
                 std::thread::sleep(ERROR_PAUSE);
-                continue;
             }
         }
-        let lost = batch.send(socket);
-        if lost > 0 {
-            tracing::debug!(lost, "answers the system did not send");
-        }
+    }
+}
+
+fn sent(context: &Context, lost: usize) {
+    if lost > 0 {
+        context
+            .metrics()
+            .dropped(Transport::UDP)
+            .add(Dropped::Unsent, lost);
+        tracing::debug!(lost, "answers the system did not send");
     }
 }
 
@@ -73,6 +79,11 @@ struct Thread<'a> {
     /// Lower-case names of the round's requests.
     names: Box<[NameBuffer]>,
     buffers: Buffers,
+    tally: ThreadTally,
+    /// Requests of the round that have been dealt with, from the first on.
+    done: usize,
+    /// How many of the round were answered here.
+    plain: usize,
 }
 
 /// What the first pass finds out about a plain query.
@@ -85,6 +96,31 @@ struct Plain<'r> {
 }
 
 impl Thread<'_> {
+    /// Answers the `count` requests of a round. If a bug ends that half way, each of the rest is answered by itself, so
+    /// that the one that causes it takes no other with it.
+    fn answer_all(&mut self, count: usize, requests: Requests<'_>, answers: Answers<'_>) {
+        self.done = 0;
+        let whole = catch_unwind(AssertUnwindSafe(|| {
+            if count <= FEW {
+                self.answer::<FEW>(count, requests, answers);
+            } else {
+                self.answer::<BATCH>(count, requests, answers);
+            }
+        }));
+        if whole.is_err() {
+            for index in self.done..count {
+                answer_other(
+                    self.context,
+                    self.socket,
+                    &self.reader,
+                    &mut self.buffers,
+                    requests,
+                    index,
+                );
+            }
+        }
+    }
+
     /// Answers the `count` requests of a round, at most `N`.
     fn answer<const N: usize>(
         &mut self,
@@ -112,6 +148,8 @@ impl Thread<'_> {
             if query.opcode() != Opcode::QUERY || query.is_signed() {
                 continue;
             }
+            #[cfg(test)]
+            pipeline::tests::break_off_if_asked(&query);
             let name = query.lower_name(name);
             let hash = self.reader.hash(name);
             *plain = Some(Plain {
@@ -142,6 +180,7 @@ impl Thread<'_> {
                     requests,
                     index,
                 );
+                self.done = index + 1;
                 continue;
             };
             let owner = &name[..*name_octets];
@@ -166,9 +205,16 @@ impl Thread<'_> {
                 exchange,
                 answers.buffer(),
             );
+            let peer = requests.peer(index);
+            let request = Request::new(Transport::UDP, peer, Kind::of(query));
+            self.tally.request(request, Outcome::Answered);
             if answered.len > 0 {
                 answers.queue(index, answered.len);
+                self.tally
+                    .answer(request, Outcome::Answered, answered.rcode, answered.len);
             }
+            self.plain += 1;
+            self.done = index + 1;
         }
     }
 }
@@ -183,24 +229,27 @@ fn answer_other(
     index: usize,
 ) {
     let (origin, socket) = (requests.origin(index), Arc::clone(socket));
+    let counting = Arc::clone(context);
     let reply = Box::new(move |answer: Vec<u8>| {
         if let Err(error) = origin.send(&socket, &answer) {
+            counting
+                .metrics()
+                .dropped(Transport::UDP)
+                .count(Dropped::Unsent);
             tracing::debug!(%error, "an answer was not sent");
         }
     });
+    let sender = Sender {
+        transport: Transport::UDP,
+        peer: requests.peer(index),
+    };
     match requests.datagram(index) {
         Datagram::Whole(message) => {
-            pipeline::handle(context, reader, message, Transport::UDP, buffers, reply)
+            pipeline::handle(context, reader, message, sender, buffers, reply)
         }
         Datagram::Parts(head, tail) => {
-            pipeline::handle(
-                context,
-                reader,
-                &[head, tail].concat(),
-                Transport::UDP,
-                buffers,
-                reply,
-            );
+            let message = [head, tail].concat();
+            pipeline::handle(context, reader, &message, sender, buffers, reply);
         }
     }
 }

@@ -119,6 +119,11 @@ impl Registrar {
         })
     }
 
+    /// Domains whose subjects may register.
+    pub fn domains(&self) -> &[String] {
+        &self.domains
+    }
+
     /// Whether TSIG keys are given out.
     pub fn issues_keys(&self) -> bool {
         self.scope.is_some()

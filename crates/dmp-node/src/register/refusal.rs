@@ -1,6 +1,7 @@
 //! Why a registration was refused, with the status and text that clients know (node.md 6.5).
 
 use crate::limits::SUBJECT_LOCAL_OCTETS;
+use crate::metrics::Registration;
 use dmp_core::error::{AddressError, Rejected};
 
 /// A refused registration. Nothing was minted.
@@ -58,6 +59,23 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// How it is counted.
+    pub(crate) fn counted_as(&self) -> Registration {
+        match self {
+            Self::Missing(_)
+            | Self::Subject(_)
+            | Self::NotHex(_)
+            | Self::Length { .. }
+            | Self::LocalPartTooLong
+            | Self::KeysDisabled => Registration::Invalid,
+            Self::Challenge => Registration::UnknownChallenge,
+            Self::Signature | Self::Possession(_) => Registration::BadSignature,
+            Self::Domain | Self::Denied => Registration::Denied,
+            Self::Owned => Registration::Owned,
+            Self::Internal(_) => Registration::Internal,
+        }
+    }
+
     /// The HTTP status.
     pub fn status(&self) -> u16 {
         match self {

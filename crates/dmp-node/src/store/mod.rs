@@ -21,6 +21,7 @@ pub use draft::{Draft, Published, WriterTag};
 
 use crate::clock::Clock;
 use crate::limits;
+use crate::metrics::Metrics;
 use crate::zone::ZoneIndex;
 use writer::{Job, Message, Task};
 
@@ -113,6 +114,7 @@ pub struct Store {
     condition: Arc<AtomicU8>,
     reader: Mutex<Connection>,
     path: PathBuf,
+    metrics: Arc<Metrics>,
 }
 
 impl Store {
@@ -126,6 +128,7 @@ impl Store {
         clock: Clock,
         zone: Arc<ZoneIndex>,
         cleanup: Duration,
+        metrics: Arc<Metrics>,
     ) -> Result<Self, OpenError> {
         let opened = schema::open(path, schema, clock.seconds())?;
         let expired = schema::load(&opened, path, &zone, clock.seconds())?;
@@ -139,6 +142,7 @@ impl Store {
             Arc::clone(&condition),
             expired,
             cleanup,
+            Arc::clone(&metrics),
         );
         let thread = std::thread::Builder::new()
             .name("dmp-store".into())
@@ -153,6 +157,7 @@ impl Store {
             condition,
             reader: Mutex::new(reader),
             path: path.into(),
+            metrics,
         })
     }
 
@@ -196,7 +201,12 @@ impl Store {
         T: Send + 'static,
         E: Send + 'static,
     {
-        let job: Box<dyn Job> = Box::new(Task::new(work, done));
+        let metrics = Arc::clone(&self.metrics);
+        let counted = move |result| {
+            metrics.store_write(&result);
+            done(result);
+        };
+        let job: Box<dyn Job> = Box::new(Task::new(work, counted));
         match self.queue.try_send(Message::Job(job)) {
             Ok(()) => {}
             Err(TrySendError::Full(Message::Job(job))) => job.finish(writer::Verdict::Busy),
@@ -222,6 +232,14 @@ impl Store {
             writer::FULL => Condition::Full,
             _ => Condition::ReadOnly,
         }
+    }
+
+    /// Octets of the database file and of its write-ahead log, where the system tells.
+    pub(crate) fn octets(&self) -> [Option<u64>; 2] {
+        let mut log = self.path.clone().into_os_string();
+        log.push("-wal");
+        [self.path.clone(), log.into()]
+            .map(|file| std::fs::metadata(file).ok().map(|file| file.len()))
     }
 
     /// The database file.

@@ -14,6 +14,8 @@ use super::schema::Opened;
 use super::{Draft, Failure};
 use crate::clock::Clock;
 use crate::limits;
+use crate::metrics::{Metrics, Part};
+use crate::repeated::log_repeated;
 use crate::zone::ZoneIndex;
 
 pub(super) const WORKING: u8 = 0;
@@ -98,6 +100,7 @@ pub(super) struct Writer {
     /// Rows of expired values that are still in the file.
     expired: Vec<i64>,
     cleanup: Duration,
+    metrics: Arc<Metrics>,
 }
 
 impl Writer {
@@ -108,6 +111,7 @@ impl Writer {
         condition: Arc<AtomicU8>,
         expired: Vec<i64>,
         cleanup: Duration,
+        metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             opened,
@@ -116,6 +120,7 @@ impl Writer {
             condition,
             expired,
             cleanup,
+            metrics,
         }
     }
 
@@ -144,7 +149,9 @@ impl Writer {
             }
             let now = Instant::now();
             if now >= next_tick {
-                self.expired.extend(self.zone.reap(self.clock.seconds()));
+                let reaped = self.zone.reap(self.clock.seconds());
+                self.metrics.values_expired(reaped.len());
+                self.expired.extend(reaped);
                 next_tick = now + limits::EXPIRY_TICK;
             }
             if now >= next_cleanup {
@@ -178,7 +185,7 @@ impl Writer {
         for job in group.drain(..) {
             let verdict = verdict.clone();
             if catch_unwind(AssertUnwindSafe(|| job.finish(verdict))).is_err() {
-                tracing::error!("answering a write broke off with a panic");
+                self.metrics.panics.count(Part::Store);
             }
         }
     }
@@ -191,18 +198,24 @@ impl Writer {
             self.opened.serial,
             self.opened.next_row,
         );
-        match draft_all(&mut draft, group, if clean { &self.expired } else { &[] }) {
+        match draft_all(
+            &mut draft,
+            group,
+            if clean { &self.expired } else { &[] },
+            &self.metrics,
+        ) {
             Ok(cleaned) => {
                 let (hooks, serial, next_row) = draft.publish_group();
                 (self.opened.serial, self.opened.next_row) = (serial, next_row);
                 self.condition.store(WORKING, Ordering::Release);
                 for hook in hooks {
                     if catch_unwind(AssertUnwindSafe(hook)).is_err() {
-                        tracing::error!("a hook after a commit broke off with a panic");
+                        self.metrics.panics.count(Part::Store);
                     }
                 }
                 if cleaned > 0 {
                     self.expired.drain(..cleaned);
+                    self.metrics.rows_removed(cleaned);
                     tracing::info!(rows = cleaned, "expired rows removed");
                 }
                 Verdict::Committed
@@ -218,7 +231,10 @@ impl Writer {
             || self.opened.connection.execute_batch("ROLLBACK").is_ok();
         let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
         if full && rolled_back {
-            tracing::error!("the disk is full: writes are refused until there is room");
+            log_repeated!(
+                error,
+                "the disk is full: writes are refused until there is room"
+            );
             self.condition.store(FULL, Ordering::Release);
             return Verdict::Full;
         }
@@ -232,20 +248,24 @@ fn draft_all(
     draft: &mut Draft<'_>,
     group: &mut [Box<dyn Job>],
     expired: &[i64],
+    metrics: &Metrics,
 ) -> rusqlite::Result<usize> {
+    let requests = group.len();
     for job in group {
         draft.begin_request();
         match catch_unwind(AssertUnwindSafe(|| job.draft(draft))) {
             Ok(true) => draft.keep_request()?,
             Ok(false) => draft.undo_request()?,
             Err(_) => {
-                tracing::error!("drafting a write broke off with a panic");
+                metrics.panics.count(Part::Store);
                 draft.undo_request()?;
             }
         }
     }
     let cleaned = expired.len().min(limits::EXPIRY_ROWS);
     draft.delete_rows(expired[..cleaned].iter().copied());
+    let begun = Instant::now();
     draft.commit()?;
+    metrics.commit(requests, begun.elapsed());
     Ok(cleaned)
 }

@@ -15,8 +15,9 @@ use dmp_dns::{Name, Rcode, Rtype};
 
 use crate::access::claims::{ClaimRefusal, ClaimView};
 use crate::access::{Action, Author, TsigKey};
-use crate::context::{Applied, Context, Operation, apply};
+use crate::context::{Applied, Context, Operation, Refusal, apply};
 use crate::limits::UDP_ANSWER_OCTETS;
+use crate::metrics;
 use crate::store::{Draft, Failure};
 use crate::zone::Owner;
 
@@ -32,6 +33,8 @@ struct Denied {
     rcode: Rcode,
     reason: String,
     standing: Standing,
+    /// How it is counted.
+    result: metrics::Update,
 }
 
 /// A well-formed update of the served zone.
@@ -47,13 +50,14 @@ struct Answering {
     signed: Option<Authenticated<TsigKey>>,
 }
 
-/// Judges the update and, if it may be applied, queues it for the writer thread.
+/// Judges the update and, if it may be applied, queues it for the writer thread. `reply` is taken out once the judging is
+/// done, so that a caller whose request breaks off before still has it.
 pub(crate) fn handle(
     context: &Arc<Context>,
     query: &Query<'_>,
     authentication: Authentication<TsigKey>,
     exchange: Exchange,
-    reply: ReplyTo,
+    reply: &mut Option<ReplyTo>,
 ) {
     let signed = match authentication {
         Authentication::Signed(signed) => Some(signed),
@@ -64,9 +68,17 @@ pub(crate) fn handle(
         exchange,
         signed,
     };
-    let wanted = match judge(context, query, answering.signed.is_some(), exchange.now) {
+    let wanted = judge(context, query, answering.signed.is_some(), exchange.now);
+    let Some(reply) = reply.take() else {
+        return;
+    };
+    let updates = &context.metrics().updates;
+    let wanted = match wanted {
         Ok(wanted) => wanted,
-        Err(denied) => return reply(answering.denied(&denied, exchange.now)),
+        Err(denied) => {
+            updates.count(denied.result);
+            return reply(answering.denied(&denied, exchange.now));
+        }
     };
     let Some(signed) = &answering.signed else {
         return submit(context, wanted, answering, Author::Open, None, reply);
@@ -77,7 +89,7 @@ pub(crate) fn handle(
         .begin(signed.mac(), query.id(), exchange.now, reply)
     {
         Seen::First(reply) => submit(context, wanted, answering, author, Some(key), reply),
-        Seen::Again => {}
+        Seen::Again => updates.count(metrics::Update::Repeated),
     }
 }
 
@@ -112,7 +124,7 @@ fn judge(
                 .settings()
                 .caps
                 .check_value(value, *ttl)
-                .map_err(|refusal| Denied::refused(&refusal.to_string()))?;
+                .map_err(|refusal| Denied::over_a_cap(&refusal))?;
         }
     }
     if is_signed {
@@ -128,14 +140,21 @@ fn judge(
         keyring: &keyring,
         now,
     };
-    let operations = context
-        .access()
-        .claims()
-        .accept(&view, operations)
-        .map_err(|refusal| match refusal {
-            ClaimRefusal::Refused(reason) => Denied::refused(reason),
-            ClaimRefusal::TooMany => Denied::new(Rcode::SERVFAIL, "too many claims at the moment"),
-        })?;
+    let accepted = context.access().claims().accept(&view, operations);
+    let result = accepted.as_ref().map_or_else(
+        |refusal| match refusal {
+            ClaimRefusal::Refused(_) => metrics::Claim::Refused,
+            ClaimRefusal::Unregistered => metrics::Claim::Unregistered,
+            ClaimRefusal::TooMany => metrics::Claim::Limited,
+        },
+        |_| metrics::Claim::Accepted,
+    );
+    context.metrics().claims.count(result);
+    let operations = accepted.map_err(|refusal| match refusal {
+        ClaimRefusal::Refused(reason) => Denied::refused(reason),
+        ClaimRefusal::Unregistered => Denied::refused("the recipient is not registered here"),
+        ClaimRefusal::TooMany => Denied::new(Rcode::SERVFAIL, "too many claims at the moment"),
+    })?;
     Ok(Wanted {
         prerequisites,
         operations,
@@ -161,19 +180,27 @@ fn submit(
         }
         let caps = &drafting.settings().caps;
         apply(draft, caps, &author, &wanted.operations)
-            .map_err(|refusal| Denied::refused(&refusal.to_string()))
+            .map_err(|refusal| Denied::over_a_cap(&refusal))
     };
     context
         .store()
         .transact_then(work, move |result: Result<Applied, Failure<Denied>>| {
             let now = done.clock().seconds();
-            let (answer, keep) = match result {
-                Ok(_) => (
+            let denied = match result {
+                Ok(_) => None,
+                Err(Failure::Refused(denied)) => Some(denied),
+                Err(failure) => Some(Denied::failed(&failure)),
+            };
+            let result = denied
+                .as_ref()
+                .map_or(metrics::Update::Applied, |denied| denied.result);
+            done.metrics().updates.count(result);
+            let (answer, keep) = match denied {
+                None => (
                     answering.answer(Rcode::NOERROR, None, Standing::Authoritative, now),
                     Keep::Yes,
                 ),
-                Err(Failure::Refused(denied)) => (answering.denied(&denied, now), Keep::No),
-                Err(failure) => (answering.denied(&Denied::failed(&failure), now), Keep::No),
+                Some(denied) => (answering.denied(&denied, now), Keep::No),
             };
             if let Some(signed) = &answering.signed {
                 done.replay().finish(signed.mac(), &answer, keep);
@@ -279,11 +306,19 @@ impl Denied {
             rcode,
             reason: reason.into(),
             standing: Standing::Authoritative,
+            result: counted_as(rcode),
         }
     }
 
     fn refused(reason: &str) -> Self {
         Self::new(Rcode::REFUSED, reason)
+    }
+
+    fn over_a_cap(refusal: &Refusal) -> Self {
+        Self {
+            result: metrics::Update::Quota,
+            ..Self::refused(&refusal.to_string())
+        }
     }
 
     fn failed(failure: &Failure<Denied>) -> Self {
@@ -300,6 +335,21 @@ impl Denied {
             standing: Standing::NotAuthoritative,
             ..self
         }
+    }
+}
+
+/// How an update with this answer is counted.
+fn counted_as(rcode: Rcode) -> metrics::Update {
+    match rcode {
+        Rcode::FORMERR => metrics::Update::Formerr,
+        Rcode::NOTIMP => metrics::Update::Notimp,
+        Rcode::REFUSED => metrics::Update::Refused,
+        Rcode::NOTAUTH => metrics::Update::Notauth,
+        Rcode::NOTZONE => metrics::Update::Notzone,
+        Rcode::NXDOMAIN | Rcode::YXDOMAIN | Rcode::NXRRSET | Rcode::YXRRSET => {
+            metrics::Update::Prerequisite
+        }
+        _ => metrics::Update::Servfail,
     }
 }
 

@@ -9,6 +9,7 @@ use super::expiry::ExpiryQueue;
 use super::owner::parent_wire;
 use super::table::{Slot, Table};
 use super::{Owner, Value, ZoneIndex};
+use crate::repeated::log_repeated;
 
 /// Expiry checks queued beyond twice the names before the queue is made anew: names deleted and added again leave
 /// checks behind that lead nowhere.
@@ -130,7 +131,7 @@ impl IndexWriter {
     ) -> Option<BlockAt> {
         entry::build(&mut self.words, name, values, header);
         let Some(at) = self.allocator.allocate(&zone.arena, self.words.len()) else {
-            tracing::error!("no memory left in the index: a name is not served");
+            log_repeated!(error, "no memory left in the index: a name is not served");
             return None;
         };
         for (place, word) in zone

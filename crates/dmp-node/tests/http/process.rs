@@ -26,7 +26,7 @@ fn config(database: &Path, more: &[(&str, &str)]) -> Config {
 }
 
 /// Sends one signed UPDATE that adds a value, and gives the answer and whether its signature verifies.
-fn update(node: SocketAddr, issued: &Value, owner: &str, value: &str) -> (Rcode, bool) {
+pub(crate) fn update(node: SocketAddr, issued: &Value, owner: &str, value: &str) -> (Rcode, bool) {
     let name = |text: &str| -> Name { text.parse().unwrap() };
     let secret = unhex(issued["tsig_secret_hex"].as_str().unwrap());
     let key_name = name(issued["tsig_key_name"].as_str().unwrap());

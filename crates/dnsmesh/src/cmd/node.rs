@@ -1,6 +1,7 @@
 //! `node`: the DNS node in the foreground (cli.md 3.15, D25). It prints the node's log and nothing else.
 
 use dmp_node::config::{Config, Overrides};
+use dmp_node::metrics::log_panics;
 use dmp_node::supervise::{Node, stop_signal};
 
 use crate::args::NodeRunArgs;
@@ -21,6 +22,7 @@ pub(crate) async fn run(args: NodeRunArgs) -> Result<Exit, Failure> {
     })
     .map_err(|error| Failure::user("node-config", error))?;
     logging::show_node_log(&config.log);
+    log_panics();
     let stop = stop_signal().map_err(|error| Failure::user("node-signals", error))?;
     let node = Node::start(config)
         .await
