@@ -1,6 +1,7 @@
 //! The HTTP interface of a whole node over loopback sockets (node.md 6 and 14).
 
 mod authorization;
+mod contract;
 mod metrics;
 mod page;
 mod process;

@@ -1,5 +1,6 @@
 //! A node of its own for each test, and a client that sends exactly the octets it is told to.
 
+use crate::contract;
 use dmp_core::keys::{AgreementPublicKey, AgreementSecret};
 use dmp_core::registration::{Challenge, RegistrationSubject, prove_possession};
 use dmp_node::clock::Clock;
@@ -89,8 +90,10 @@ impl TestNode {
         let head = format!(
             "{method} {target} HTTP/1.1\r\nHost: node.test\r\nConnection: close\r\n{headers}{length}\r\n"
         );
-        self.exchange(&format!("{head}{body}"), method == "HEAD")
-            .await
+        let request = format!("{head}{body}");
+        let answer = self.exchange(&request, method == "HEAD").await;
+        contract::check(method, target, &answer);
+        answer
     }
 
     /// Sends the octets and reads one answer.
