@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::config::{AuthMode, BindHost, Config, DatabasePath, HttpConfig};
 use crate::context::Context;
 use crate::credentials::{self, Credentials};
-use crate::http::{Api, HttpListener, HttpServer};
+use crate::http::{Api, HttpListener, HttpServer, Tls, TlsError};
 use crate::listen::{BindError, Listeners, Running};
 use crate::settings::{Apex, Caps, Claims, Settings};
 use crate::store::OpenError;
@@ -67,6 +67,9 @@ pub enum StartError {
         /// What the system said.
         error: io::Error,
     },
+    /// The certificate of the HTTP listener cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The system gives no thread.
     #[error("the listeners cannot be started: {0}")]
     Serve(io::Error),
@@ -149,7 +152,12 @@ impl Node {
 
     fn log_start(&self, config: &Config) {
         let (dns, http) = (self.dns_address(), self.http_address());
-        tracing::info!("DMP HTTP API listening on http://{http}");
+        let scheme = if config.http.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        tracing::info!("DMP HTTP API listening on {scheme}://{http}");
         let zone = config
             .zone
             .as_ref()
@@ -259,10 +267,12 @@ fn settings(config: &Config, database: &Path, dns: SocketAddr) -> Settings {
 
 async fn listen_http(config: &HttpConfig) -> Result<HttpListener, StartError> {
     let HttpConfig { host, port, .. } = config;
+    let tls = config.tls.clone().map(Tls::open).transpose()?;
     let bound = match host.address(*port) {
         Ok(address) => HttpListener::bind(address).await,
         Err(error) => Err(error),
     };
+    let bound = bound.map(|listener| listener.with_tls(tls));
     bound.map_err(|error| StartError::Http {
         host: host.clone(),
         port: *port,

@@ -6,7 +6,7 @@ use super::environment::{ConfigError, Environment, must_be};
 use super::names::{BindHost, dns_name};
 use super::{
     AuthMode, Caps, ClaimsConfig, Config, DatabasePath, DnsConfig, HttpConfig, LogConfig,
-    LogFormat, LogLevel, OperatorToken, Overrides, Rate, RegistrationConfig, ScopeMode,
+    LogFormat, LogLevel, OperatorToken, Overrides, Rate, RegistrationConfig, ScopeMode, TlsFiles,
     UpdateConfig, variables,
 };
 use crate::limits;
@@ -255,7 +255,26 @@ fn http(
         rate: rate(environment, "DMP_HTTP_RATE", 10.0, "DMP_HTTP_BURST", 100.0)?,
         max_connections: count(environment, "DMP_HTTP_MAX_CONCURRENCY", 64)?,
         trusted_proxies,
+        tls: tls_files(environment)?,
     })
+}
+
+/// Certificate and key, which make sense together only.
+fn tls_files(environment: &Environment) -> Result<Option<TlsFiles>, ConfigError> {
+    let (certificate, key) = ("DMP_HTTP_TLS_CERT", "DMP_HTTP_TLS_KEY");
+    let missing = |variable, other| {
+        let reason = format!("is unset but {other} is set: a certificate and its key go together");
+        Err(ConfigError::new(variable, reason))
+    };
+    match (environment.text(certificate)?, environment.text(key)?) {
+        (None, None) => Ok(None),
+        (Some(_), None) => missing(key, certificate),
+        (None, Some(_)) => missing(certificate, key),
+        (Some(certificate), Some(key)) => Ok(Some(TlsFiles {
+            certificate: certificate.into(),
+            key: key.into(),
+        })),
+    }
 }
 
 fn auth_mode(

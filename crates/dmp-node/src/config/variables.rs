@@ -6,7 +6,7 @@ use super::environment::{ConfigError, Environment, must_be};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// Variables this version acts upon (node.md 7; the last two are ours).
+/// Variables this version acts upon (node.md 7; the last four are ours).
 pub(crate) const SETTINGS: &[&str] = &[
     "DMP_DB_PATH",
     "DMP_DNS_HOST",
@@ -56,6 +56,8 @@ pub(crate) const SETTINGS: &[&str] = &[
     "DMP_LOG_FORMAT",
     "DMP_MAX_VALUES_PER_WRITER_PER_MAILBOX",
     "DMP_TRUSTED_PROXIES",
+    "DMP_HTTP_TLS_CERT",
+    "DMP_HTTP_TLS_KEY",
 ];
 
 /// Files the reference keeps beside its record database; everything of ours is in the file of `DMP_DB_PATH`.

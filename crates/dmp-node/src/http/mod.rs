@@ -1,6 +1,6 @@
-//! The HTTP interface: records, registration, health, metrics and a landing page (node.md 6). Plain HTTP/1.1.
+//! The HTTP interface: records, registration, health, metrics and a landing page (node.md 6). HTTP/1.1, plain or inside TLS.
 //!
-//! It serves no synchronisation, and leaves TLS to a proxy in front of it.
+//! It serves no synchronisation.
 
 mod authorize;
 mod body;
@@ -13,11 +13,14 @@ mod registration;
 mod reply;
 mod route;
 mod server;
+mod tls;
 
 pub use body::{DeleteBody, InvalidBody, PublishBody, parse_object};
 pub use names::{NameClass, NameOwner, is_publishable_value, publishable_owner};
 pub use route::{ROUTES, Route};
 pub use server::{HttpListener, HttpServer};
+pub(crate) use tls::Tls;
+pub use tls::TlsError;
 
 use crate::access::bucket::TokenBuckets;
 use crate::config::{Config, HttpConfig, Rate};

@@ -3,7 +3,8 @@
 use super::Api;
 use super::connections::{Connections, Place};
 use super::reply::{ErrorMedia, Reply};
-use crate::limits::{DRAIN, HTTP_CONNECTION, HTTP_HEADER_OCTETS, HTTP_READ};
+use super::tls::Tls;
+use crate::limits::{DRAIN, HTTP_CONNECTION, HTTP_HEADER_OCTETS, HTTP_READ, TLS_WATCH};
 use crate::metrics::{ConnectionEvent, Part};
 use crate::repeated::log_repeated;
 use http_body_util::Full;
@@ -18,6 +19,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -30,6 +32,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct HttpListener {
     socket: TcpListener,
     address: SocketAddr,
+    tls: Option<Tls>,
 }
 
 /// A running server.
@@ -45,7 +48,16 @@ impl HttpListener {
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
         let socket = TcpListener::bind(address).await?;
         let address = socket.local_addr()?;
-        Ok(Self { socket, address })
+        Ok(Self {
+            socket,
+            address,
+            tls: None,
+        })
+    }
+
+    /// The same with TLS.
+    pub(crate) fn with_tls(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Where it listens.
@@ -57,7 +69,7 @@ impl HttpListener {
     pub fn serve(self, api: Arc<Api>) -> HttpServer {
         let (stop, stopped) = watch::channel(false);
         let address = self.address;
-        let task = tokio::spawn(accept(self.socket, api, stopped));
+        let task = tokio::spawn(accept(self.socket, self.tls, api, stopped));
         HttpServer {
             address,
             stop,
@@ -80,8 +92,21 @@ impl HttpServer {
     }
 }
 
-async fn accept(socket: TcpListener, api: Arc<Api>, mut stopped: watch::Receiver<bool>) {
+async fn accept(
+    socket: TcpListener,
+    tls: Option<Tls>,
+    api: Arc<Api>,
+    mut stopped: watch::Receiver<bool>,
+) {
     let connections = Connections::new(api.http.max_connections);
+    let tls = tls.map(Arc::new);
+    let watching = tls.clone();
+    let mut watching = pin!(async {
+        match watching {
+            Some(tls) => tls.watch(TLS_WATCH).await,
+            None => std::future::pending().await,
+        }
+    });
     // Those that are connected are told after the socket is closed, so that nobody new comes in between.
     let drain = watch::Sender::new(false);
     let mut tasks = JoinSet::new();
@@ -91,8 +116,8 @@ async fn accept(socket: TcpListener, api: Arc<Api>, mut stopped: watch::Receiver
                 Ok((stream, peer)) => {
                     let place = connections.admit(peer.ip().to_canonical());
                     if let Some(place) = place {
-                        let api = Arc::clone(&api);
-                        tasks.spawn(connection(stream, peer.ip(), place, api, drain.subscribe()));
+                        let (api, tls) = (Arc::clone(&api), tls.clone());
+                        tasks.spawn(connection(stream, peer.ip(), place, api, tls, drain.subscribe()));
                     } else {
                         let counts = &api.context.metrics().http_connections;
                         counts.events.count(ConnectionEvent::Refused);
@@ -104,6 +129,7 @@ async fn accept(socket: TcpListener, api: Arc<Api>, mut stopped: watch::Receiver
                 }
             },
             Some(_) = tasks.join_next() => {}
+            () = &mut watching => {}
             _ = stopped.changed() => break,
         }
     }
@@ -120,12 +146,36 @@ async fn connection(
     peer: IpAddr,
     place: Place,
     api: Arc<Api>,
+    tls: Option<Arc<Tls>>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let place = &place;
     let context = Arc::clone(&api.context);
     let counts = &context.metrics().http_connections;
     let _open = counts.open();
+    let Some(tls) = tls else {
+        return converse(stream, peer, &place, api, stopped).await;
+    };
+    let handshake = tokio::time::timeout(HTTP_READ, tls.acceptor().accept(stream));
+    let stream = tokio::select! {
+        stream = handshake => stream,
+        () = place.evicted() => return counts.events.count(ConnectionEvent::Evicted),
+        _ = stopped.wait_for(|stopped| *stopped) => return,
+    };
+    match stream {
+        Ok(Ok(stream)) => converse(stream, peer, &place, api, stopped).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+        Err(_) => tracing::debug!("a TLS handshake took too long"),
+    }
+}
+
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: IpAddr,
+    place: &Place,
+    api: Arc<Api>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let context = Arc::clone(&api.context);
     let service = service_fn(move |request| {
         let api = Arc::clone(&api);
         async move {
@@ -141,7 +191,10 @@ async fn connection(
     let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         ended = served.as_mut() => return log_end(ended),
-        () = place.evicted() => return counts.events.count(ConnectionEvent::Evicted),
+        () = place.evicted() => {
+            let counts = &context.metrics().http_connections;
+            return counts.events.count(ConnectionEvent::Evicted);
+        }
         () = tokio::time::sleep(HTTP_CONNECTION) => {}
         _ = stopped.wait_for(|stopped| *stopped) => {}
     }

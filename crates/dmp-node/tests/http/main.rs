@@ -9,3 +9,4 @@ mod records;
 mod registration;
 mod server;
 mod support;
+mod tls;
