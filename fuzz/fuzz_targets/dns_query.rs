@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use dmp_dns::answer::{
-    Apex, Authority, Exchange, NameServer, Transport, ZoneView, answer, truncated,
+    Apex, Authority, Exchange, NameServer, Transport, ZoneView, answer, slipped,
 };
+use dmp_dns::cookie::{Secret, Secrets};
 use dmp_dns::message::{CaseMatch, Response};
 use dmp_dns::query::Query;
 use dmp_dns::txt::{PackedRrset, pack};
@@ -27,14 +28,16 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         (Transport::UDP, limits::UDP),
         (Transport::Tcp, limits::MESSAGE),
     ] {
+        let secrets = Secrets::new(Secret::new([1; 16]), None);
+        let client = [192, 0, 2, 1].into();
         let exchange = Exchange {
-            transport,
-            now: NOW,
-            reserve: 0,
+            cookie: secrets.judge(query.cookie(), client, NOW),
+            nsid: Some(b"node-1"),
+            ..Exchange::new(transport, NOW)
         };
         for answered in [
             answer(zone(), &query, exchange, &mut out),
-            truncated(&query, exchange, &mut out),
+            slipped(&query, exchange, &mut out),
         ] {
             assert!(answered.len <= limit);
         }

@@ -11,11 +11,7 @@ use dmp_dns::update::UpdateRequest;
 use dmp_dns::{Name, Rcode, limits};
 
 const NOW: u64 = 1_800_000_000;
-const EXCHANGE: Exchange = Exchange {
-    transport: Transport::Tcp,
-    now: NOW,
-    reserve: 0,
-};
+const EXCHANGE: Exchange<'_> = Exchange::new(Transport::Tcp, NOW);
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     if let Ok(query) = Query::parse(data)

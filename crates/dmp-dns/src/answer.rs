@@ -1,14 +1,15 @@
 //! The answer to a query, as a pure function from what the zone holds to the bytes that go out (node.md 2.3-2.7, 2.9).
 //!
 //! Nothing is allocated. What is hot (a TXT RRset that exists) is one lookup and a copy; everything else shares the same
-//! writer. Rate limits, cookies and signatures are the caller's: it may decide before ([`truncated`], [`respond`]) and sign after.
+//! writer. Rate limits, cookies and signatures are the caller's: it may decide before ([`respond`]), replace the answer ([`slipped`]) and sign after.
 
 use core::net::IpAddr;
 
 pub use crate::reply::{
-    AnswerClass, Answered, Exchange, ExtendedError, Reply, Standing, Transport, respond, truncated,
+    AnswerClass, Answered, Exchange, ExtendedError, Reply, Standing, Transport, respond, slipped,
 };
 
+use crate::cookie::Proof;
 use crate::limits;
 use crate::name::{self, Name};
 use crate::query::{Query, starts_with_mailbox};
@@ -83,7 +84,7 @@ pub struct NameServer {
 pub fn answer<V: ZoneView + ?Sized>(
     view: &V,
     query: &Query<'_>,
-    exchange: Exchange,
+    exchange: Exchange<'_>,
     out: &mut [u8],
 ) -> Answered {
     let mut buffer = [0; limits::NAME];
@@ -98,10 +99,10 @@ pub fn answer_located<V: ZoneView + ?Sized>(
     query: &Query<'_>,
     owner: &[u8],
     located: Option<PackedRrset<'_>>,
-    exchange: Exchange,
+    exchange: Exchange<'_>,
     out: &mut [u8],
 ) -> Answered {
-    if let Err(reply) = check_request(query) {
+    if let Err(reply) = check_request(query, exchange.cookie) {
         return respond(query, reply, exchange, out);
     }
     let live = located
@@ -157,7 +158,7 @@ impl Apex {
 }
 
 /// What can be said of a request without looking anything up (node.md 2.9).
-fn check_request(query: &Query<'_>) -> Result<(), Reply<'static>> {
+fn check_request(query: &Query<'_>, cookie: Proof) -> Result<(), Reply<'static>> {
     let refuse = |rcode, error: Option<u16>| {
         let error = error.map(|code| ExtendedError { code, text: "" });
         Err(Reply {
@@ -171,6 +172,14 @@ fn check_request(query: &Query<'_>) -> Result<(), Reply<'static>> {
     }
     if query.opcode() != Opcode::QUERY {
         return refuse(Rcode::NOTIMP, None);
+    }
+    if query.is_cookie_query() {
+        // RFC 7873 5.4. A server without cookies finds no question here.
+        match cookie {
+            Proof::Absent => {}
+            Proof::Wrong(_) => return refuse(Rcode::BADCOOKIE, None),
+            Proof::First(_) | Proof::Valid(_) => return refuse(Rcode::NOERROR, None),
+        }
     }
     if !query.has_question() {
         return refuse(Rcode::FORMERR, None); // RFC 9619 4
@@ -194,7 +203,7 @@ fn answer_cold<V: ZoneView + ?Sized>(
     query: &Query<'_>,
     owner: &[u8],
     has_txt: bool,
-    exchange: Exchange,
+    exchange: Exchange<'_>,
     out: &mut [u8],
 ) -> Answered {
     let zone = match view.authority(owner) {

@@ -21,6 +21,7 @@
 )]
 
 pub mod answer;
+pub mod cookie;
 pub mod limits;
 pub mod message;
 pub mod name;

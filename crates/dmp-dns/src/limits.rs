@@ -14,6 +14,18 @@ pub const MESSAGE: usize = 65_535;
 pub const UDP_PLAIN: usize = 512;
 /// Octets of the largest UDP message we send: fits an IPv6 path MTU of 1280 without fragments (DNS flag day 2020, D12).
 pub const UDP: usize = 1232;
+/// Octets of a client cookie (RFC 7873 4).
+pub const CLIENT_COOKIE: usize = 8;
+/// Octets of a server cookie in the form of RFC 9018 4: version, three reserved, time, hash.
+pub const SERVER_COOKIE: usize = 16;
+/// Octets of the data of a COOKIE option at most: a server cookie has up to 32 (RFC 7873 4).
+pub const COOKIE_DATA: usize = CLIENT_COOKIE + 32;
+/// Seconds a server cookie is good for (RFC 9018 4.3).
+pub const COOKIE_LIFE: u32 = 3600;
+/// Seconds it may lie in the future, where another server of an anycast set made it (RFC 9018 4.3).
+pub const COOKIE_AHEAD: u32 = 300;
+/// Age in seconds at which a client is given a new one (RFC 9018 4.3).
+pub const COOKIE_RENEWAL: u32 = 1800;
 /// Seconds a TSIG may lie beside the server's clock, whatever fudge the client asks for (RFC 8945 10; node.md 3.7).
 pub const FUDGE: u16 = 300;
 /// Seconds a record lives when an UPDATE adds it with TTL 0 or with the top bit set (RFC 2181 8; node.md 3.2).

@@ -5,8 +5,10 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::cookie::Cookie;
 use crate::limits;
 use crate::name::Name;
+use crate::query::{OPTION_COOKIE, OPTION_NSID, options};
 use crate::rcode::{Class, Opcode, Rcode, Rtype};
 use crate::reply::OPTION_EXTENDED_ERROR;
 use crate::txt;
@@ -18,6 +20,8 @@ pub struct QueryBuilder {
     name: Name,
     rtype: Rtype,
     edns: Option<(u16, bool)>,
+    /// Data of a COOKIE option; empty for none.
+    cookie: Vec<u8>,
 }
 
 impl QueryBuilder {
@@ -27,6 +31,7 @@ impl QueryBuilder {
             name,
             rtype,
             edns: Some((limits::UDP as u16, false)),
+            cookie: Vec::new(),
         }
     }
 
@@ -42,9 +47,21 @@ impl QueryBuilder {
         self
     }
 
+    /// With a cookie: the client's own, and the server's once that is known (RFC 7873 5.1).
+    pub fn with_cookie(mut self, cookie: Cookie<'_>) -> Self {
+        self.cookie = [&cookie.client[..], cookie.server].concat();
+        self
+    }
+
     /// The message.
     pub fn build(&self, id: u16) -> Vec<u8> {
-        let mut message = Vec::with_capacity(limits::HEADER + self.name.as_wire().len() + 15);
+        let options = if self.cookie.is_empty() {
+            0
+        } else {
+            4 + self.cookie.len() as u16
+        };
+        let length = limits::HEADER + self.name.as_wire().len() + 15 + usize::from(options);
+        let mut message = Vec::with_capacity(length);
         message.extend_from_slice(&id.to_be_bytes());
         message.extend_from_slice(&[1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(self.edns.is_some())]);
         message.extend_from_slice(self.name.as_wire());
@@ -53,7 +70,13 @@ impl QueryBuilder {
         if let Some((payload, dnssec_ok)) = self.edns {
             message.extend_from_slice(&[0, 0, 41]);
             message.extend_from_slice(&payload.to_be_bytes());
-            message.extend_from_slice(&[0, 0, if dnssec_ok { 0x80 } else { 0 }, 0, 0, 0]);
+            message.extend_from_slice(&[0, 0, if dnssec_ok { 0x80 } else { 0 }, 0]);
+            message.extend_from_slice(&options.to_be_bytes());
+            if options > 0 {
+                message.extend_from_slice(&OPTION_COOKIE.to_be_bytes());
+                message.extend_from_slice(&(self.cookie.len() as u16).to_be_bytes());
+                message.extend_from_slice(&self.cookie);
+            }
         }
         message
     }
@@ -84,6 +107,10 @@ pub struct Response {
     pub additional: Vec<Record>,
     /// First extended error: INFO-CODE and EXTRA-TEXT (RFC 8914).
     pub extended_error: Option<(u16, String)>,
+    /// Data of the first COOKIE option, whatever its length.
+    cookie: Option<Vec<u8>>,
+    /// The server's identifier (RFC 5001).
+    pub nsid: Option<Vec<u8>>,
 }
 
 /// A record of a response.
@@ -188,7 +215,15 @@ impl Response {
             authority,
             additional,
             extended_error: extra.error,
+            cookie: extra.cookie,
+            nsid: extra.nsid,
         })
+    }
+
+    /// The COOKIE option, if there is one. An option of a wrong length is an error: such a response is to be discarded
+    /// (RFC 7873 5.3).
+    pub fn cookie(&self) -> Result<Option<Cookie<'_>>, Malformed> {
+        self.cookie.as_deref().map(Cookie::parse).transpose()
     }
 
     /// Whether this answers `request`: same id and opcode, and the same question. A header-only error (no question at all) passes too,
@@ -286,6 +321,8 @@ impl Response {
 struct Extra {
     rcode_high: u8,
     error: Option<(u16, String)>,
+    cookie: Option<Vec<u8>>,
+    nsid: Option<Vec<u8>>,
 }
 
 /// The three sections behind the question, and nothing behind them.
@@ -326,7 +363,7 @@ fn records(
             Rtype::OPT => {
                 let [high, ..] = record.ttl.to_be_bytes();
                 extra.rcode_high = high;
-                extra.error = extended_error(record.rdata);
+                extra.read_options(record.rdata);
                 continue;
             }
             Rtype::TSIG => continue,
@@ -366,22 +403,28 @@ fn records(
     Ok(records)
 }
 
-/// The first EDE option; a list of options that cannot be read says nothing.
-fn extended_error(options: &[u8]) -> Option<(u16, String)> {
-    let mut reader = Reader::new(options, 0);
-    while !reader.is_at_end() {
-        let code = reader.u16().ok()?;
-        let length = reader.u16().ok()?;
-        let data = reader.take(usize::from(length)).ok()?;
-        if code == OPTION_EXTENDED_ERROR {
-            let (info, text) = data.split_first_chunk::<2>()?;
-            return Some((
-                u16::from_be_bytes(*info),
-                String::from_utf8_lossy(text).into_owned(),
-            ));
+impl Extra {
+    /// The first of each option we know; one that does not fit its frame ends them, and all behind it says nothing.
+    fn read_options(&mut self, data: &[u8]) {
+        for (code, data) in options(data).map_while(Result::ok) {
+            match code {
+                OPTION_EXTENDED_ERROR => {
+                    let error = data.split_first_chunk::<2>().map(|(info, text)| {
+                        let text = String::from_utf8_lossy(text).into_owned();
+                        (u16::from_be_bytes(*info), text)
+                    });
+                    self.error = self.error.take().or(error);
+                }
+                OPTION_COOKIE => {
+                    self.cookie.get_or_insert_with(|| data.to_vec());
+                }
+                OPTION_NSID => {
+                    self.nsid.get_or_insert_with(|| data.to_vec());
+                }
+                _ => {}
+            }
         }
     }
-    None
 }
 
 /// ASCII letters in lower case; type and class octets are folded on both sides alike, which cannot make two questions of one name equal

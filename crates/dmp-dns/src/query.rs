@@ -2,16 +2,19 @@
 //!
 //! Any opcode is read here; [`crate::answer`] answers queries, [`crate::update`] reads the rest of an UPDATE.
 
+use crate::cookie::Cookie;
 use crate::limits;
 use crate::name::Labels;
 use crate::rcode::{Class, Opcode, Rcode, Rtype};
-use crate::wire::{Malformed, Reader, Writer};
+use crate::wire::{Malformed, RawRecord, Reader, Writer};
 
 /// Room for the lower-cased wire form of one name: what a caller keeps per slot of a batch.
 pub type NameBuffer = [u8; limits::NAME];
 
+/// Name server identifier (RFC 5001).
+pub(crate) const OPTION_NSID: u16 = 3;
 /// COOKIE (RFC 7873).
-const OPTION_COOKIE: u16 = 10;
+pub(crate) const OPTION_COOKIE: u16 = 10;
 /// Client subnet (RFC 7871).
 const OPTION_CLIENT_SUBNET: u16 = 8;
 
@@ -42,7 +45,10 @@ pub struct Edns<'a> {
     pub payload: u16,
     /// DNSSEC OK (RFC 3225).
     pub dnssec_ok: bool,
-    options: &'a [u8],
+    /// The first COOKIE option; later ones do not count (RFC 7873 4).
+    pub cookie: Option<Cookie<'a>>,
+    /// Whether the server's identifier is asked for (RFC 5001 2.1); data in the option is ignored.
+    pub wants_nsid: bool,
 }
 
 /// Why bytes are not a request one can look at.
@@ -128,14 +134,7 @@ impl<'a> Query<'a> {
                 if edns.is_some() || message.get(record.start) != Some(&0) {
                     return Err(Malformed::Kind);
                 }
-                check_options(record.rdata)?;
-                let [_, version, flags, _] = record.ttl.to_be_bytes();
-                edns = Some(Edns {
-                    version,
-                    payload: record.class.0,
-                    dnssec_ok: flags & 0x80 != 0,
-                    options: record.rdata,
-                });
+                edns = Some(Edns::read(&record)?);
             }
         }
         if !reader.is_at_end() {
@@ -172,6 +171,13 @@ impl<'a> Query<'a> {
     #[inline]
     pub fn has_question(&self) -> bool {
         self.question.is_some()
+    }
+
+    /// Whether this asks for nothing but a server cookie: a query without a question that has a COOKIE option (RFC 7873 5.4).
+    pub fn is_cookie_query(&self) -> bool {
+        self.opcode() == Opcode::QUERY
+            && self.header_octets::<2>(4) == [0, 0]
+            && self.cookie().is_some()
     }
 
     /// QNAME, or the zone name of an UPDATE, as it stands in the message; empty without exactly one question.
@@ -214,6 +220,12 @@ impl<'a> Query<'a> {
     #[inline]
     pub fn edns(&self) -> Option<&Edns<'a>> {
         self.edns.as_ref()
+    }
+
+    /// The COOKIE option, if there is one.
+    #[inline]
+    pub fn cookie(&self) -> Option<Cookie<'a>> {
+        self.edns.as_ref().and_then(|edns| edns.cookie)
     }
 
     /// Whether a TSIG record ends the message. Nothing is known yet about its truth.
@@ -267,11 +279,30 @@ impl std::fmt::Debug for Query<'_> {
 }
 
 impl<'a> Edns<'a> {
-    /// Data of the COOKIE option: the client's 8 octets, and the server's 8 to 32 when the client has them (RFC 7873 4).
-    pub fn cookie(&self) -> Option<&'a [u8]> {
-        options(self.options)
-            .find_map(|option| option.ok().filter(|(code, _)| *code == OPTION_COOKIE))
-            .map(|(_, data)| data)
+    /// RFC 6891 6.1.2 for the frame; RFC 7873 5.2.2 and RFC 7871 7.1.2 for the two options whose wrong form is a FORMERR.
+    fn read(record: &RawRecord<'a>) -> Result<Self, Malformed> {
+        let [_, version, flags, _] = record.ttl.to_be_bytes();
+        let mut edns = Self {
+            version,
+            payload: record.class.0,
+            dnssec_ok: flags & 0x80 != 0,
+            cookie: None,
+            wants_nsid: false,
+        };
+        for option in options(record.rdata) {
+            match option? {
+                (OPTION_COOKIE, data) => {
+                    let cookie = Cookie::parse(data)?;
+                    edns.cookie.get_or_insert(cookie);
+                }
+                (OPTION_CLIENT_SUBNET, data) if !check_client_subnet(data) => {
+                    return Err(Malformed::Rdata);
+                }
+                (OPTION_NSID, _) => edns.wants_nsid = true,
+                _ => {}
+            }
+        }
+        Ok(edns)
     }
 }
 
@@ -314,7 +345,8 @@ pub(crate) fn starts_with_mailbox(key: &[u8]) -> bool {
             .is_some_and(|hash| hash.iter().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')))
 }
 
-fn options(data: &[u8]) -> impl Iterator<Item = Result<(u16, &[u8]), Malformed>> {
+/// The options of an OPT record, front to back; the first that does not fit its frame ends them.
+pub(crate) fn options(data: &[u8]) -> impl Iterator<Item = Result<(u16, &[u8]), Malformed>> {
     let mut reader = Reader::new(data, 0);
     std::iter::from_fn(move || {
         if reader.is_at_end() {
@@ -331,22 +363,6 @@ fn options(data: &[u8]) -> impl Iterator<Item = Result<(u16, &[u8]), Malformed>>
         }
         Some(option)
     })
-}
-
-/// RFC 6891 6.1.2 for the frame; RFC 7873 5.2.2 and RFC 7871 7.1.2 for the two options whose wrong form is a FORMERR.
-fn check_options(data: &[u8]) -> Result<(), Malformed> {
-    for option in options(data) {
-        let (code, data) = option?;
-        let well_formed = match code {
-            OPTION_COOKIE => matches!(data.len(), 8 | 16..=40),
-            OPTION_CLIENT_SUBNET => check_client_subnet(data),
-            _ => true,
-        };
-        if !well_formed {
-            return Err(Malformed::Rdata);
-        }
-    }
-    Ok(())
 }
 
 /// FAMILY, SOURCE PREFIX-LENGTH, SCOPE PREFIX-LENGTH (0 in a query), as many address octets as the prefix needs.

@@ -70,6 +70,8 @@ registry! {
         NOTZONE = 10, "NOTZONE";
         /// EDNS version not implemented (RFC 6891 9).
         BADVERS = 16, "BADVERS";
+        /// The server cookie is missing or not ours; a good one comes with this answer (RFC 7873 8).
+        BADCOOKIE = 23, "BADCOOKIE";
     }
 }
 
@@ -134,7 +136,7 @@ mod tests {
     #[test]
     fn known_numbers_print_their_names_and_others_their_number() {
         assert_eq!(Rcode::NOTZONE.to_string(), "NOTZONE");
-        assert_eq!(Rcode(23).to_string(), "RCODE23");
+        assert_eq!(Rcode(22).to_string(), "RCODE22");
         assert_eq!(Rtype(65_280).to_string(), "TYPE65280");
         assert_eq!(Class::IN.to_string(), "IN");
         assert_eq!(Opcode(15).to_string(), "OPCODE15");

@@ -3,22 +3,32 @@
 //!
 //! Which records go between question and OPT is [`crate::answer`]'s; signatures are appended by [`crate::tsig`].
 
+use crate::cookie::Proof;
 use crate::limits;
-use crate::query::Query;
-use crate::rcode::{Rcode, Rtype};
+use crate::query::{OPTION_COOKIE, OPTION_NSID, Query};
+use crate::rcode::{Opcode, Rcode, Rtype};
 use crate::wire::Writer;
 
 /// Extended DNS error option (RFC 8914 2).
 pub(crate) const OPTION_EXTENDED_ERROR: u16 = 15;
-/// How a request came and what its answer must leave room for.
+/// Octets of an OPT record without options.
+const OPT: usize = 11;
+/// Octets of an option's code and length.
+const OPTION: usize = 4;
+
+/// How a request came, and what its answer carries or leaves room for beside what was asked.
 #[derive(Clone, Copy, Debug)]
-pub struct Exchange {
+pub struct Exchange<'a> {
     /// UDP with its limit, or TCP.
     pub transport: Transport,
     /// Unix seconds.
     pub now: u64,
     /// Octets that the caller will append (a TSIG record).
     pub reserve: usize,
+    /// What the request's cookie proves, and the one that goes back.
+    pub cookie: Proof,
+    /// The server's identifier, for who asks for it (RFC 5001).
+    pub nsid: Option<&'a [u8]>,
 }
 
 /// The transport, as far as it bounds an answer (node.md 2.6).
@@ -119,7 +129,7 @@ pub struct Reply<'e> {
 pub fn respond(
     query: &Query<'_>,
     reply: Reply<'_>,
-    exchange: Exchange,
+    exchange: Exchange<'_>,
     out: &mut [u8],
 ) -> Answered {
     let head = Head {
@@ -131,21 +141,50 @@ pub fn respond(
     write(query, exchange, out, head, |_| Some(Counts::default()))
 }
 
-/// Writes the empty TC=1 answer that sends a client to TCP, as a limiter does instead of answering in full.
-pub fn truncated(query: &Query<'_>, exchange: Exchange, out: &mut [u8]) -> Answered {
-    write(
-        query,
-        exchange,
-        out,
-        Head {
-            truncated: true,
-            ..Head::NOERROR
-        },
-        |_| Some(Counts::default()),
-    )
+/// Writes the short answer by which a limiter tells an unproven client how to come through: BADCOOKIE with a cookie to
+/// come back with for one that speaks cookies (RFC 7873 5.2.3), else an empty answer with TC=1, which sends it to TCP.
+///
+/// Without a cookie in the request it is never longer than the request.
+pub fn slipped(query: &Query<'_>, exchange: Exchange<'_>, out: &mut [u8]) -> Answered {
+    let mut head = Head::NOERROR;
+    if exchange.cookie.answer().is_some() {
+        head.rcode = Rcode::BADCOOKIE;
+        head.standing = Standing::NotAuthoritative;
+    } else {
+        head.truncated = true;
+        // Not even a client that overlooks TC may take this for a change that was made (node.md C8).
+        if query.opcode() == Opcode::UPDATE {
+            head.rcode = Rcode::SERVFAIL;
+        }
+    }
+    write(query, exchange.unidentified(), out, head, |_| {
+        Some(Counts::default())
+    })
 }
 
-impl Exchange {
+impl Exchange<'_> {
+    /// A request that came by `transport` at `now` (Unix seconds): nothing to append, no cookie looked at, no identifier.
+    pub const fn new(transport: Transport, now: u64) -> Self {
+        Self {
+            transport,
+            now,
+            reserve: 0,
+            cookie: Proof::Absent,
+            nsid: None,
+        }
+    }
+
+    /// The same without the server's identifier: short, and free to outlive it.
+    pub fn unidentified(self) -> Exchange<'static> {
+        Exchange {
+            transport: self.transport,
+            now: self.now,
+            reserve: self.reserve,
+            cookie: self.cookie,
+            nsid: None,
+        }
+    }
+
     /// Octets that the message may have without what the caller appends.
     #[inline]
     pub(crate) fn limit(&self, query: &Query<'_>) -> usize {
@@ -191,7 +230,7 @@ pub(crate) struct Counts {
 #[inline]
 pub(crate) fn write(
     query: &Query<'_>,
-    exchange: Exchange,
+    exchange: Exchange<'_>,
     out: &mut [u8],
     mut head: Head<'_>,
     body: impl FnOnce(&mut Writer<'_>) -> Option<Counts>,
@@ -199,7 +238,7 @@ pub(crate) fn write(
     let limit = exchange.limit(query);
     let echo = query.echo();
     let mut writer = Writer::new(out);
-    let opt_len = opt_len(query, &head);
+    let opt_len = opt_len(query, exchange);
     let written = writer.put(echo).and_then(|()| {
         let counts = body(&mut writer)
             .filter(|_| writer.position() + opt_len <= limit || writer.position() == echo.len());
@@ -217,7 +256,7 @@ pub(crate) fn write(
             }
             Counts::default()
         });
-        put_opt(&mut writer, query, exchange, &head)?;
+        put_opt(&mut writer, query, exchange, &head, limit)?;
         put_header(&mut writer, query, &head, &counts)?;
         Some(counts)
     });
@@ -280,8 +319,9 @@ fn put_header(
 fn put_opt(
     writer: &mut Writer<'_>,
     query: &Query<'_>,
-    exchange: Exchange,
+    exchange: Exchange<'_>,
     head: &Head<'_>,
+    limit: usize,
 ) -> Option<()> {
     let Some(edns) = query.edns() else {
         return Some(());
@@ -290,27 +330,62 @@ fn put_opt(
     let [type0, type1] = Rtype::OPT.0.to_be_bytes();
     let [payload0, payload1] = exchange.transport.payload().to_be_bytes();
     let rcode_high = (head.rcode.0 >> 4) as u8;
-    let Some(error) = head.error else {
-        return writer.put(&[
-            0, type0, type1, payload0, payload1, rcode_high, 0, dnssec_ok, 0, 0, 0,
-        ]);
-    };
     writer.put(&[
-        0, type0, type1, payload0, payload1, rcode_high, 0, dnssec_ok, 0,
+        0, type0, type1, payload0, payload1, rcode_high, 0, dnssec_ok, 0, 0, 0,
     ])?;
-    let length = u16::try_from(error.text.len() + 2).ok()?;
-    writer.u16(length + 4)?;
-    writer.u16(OPTION_EXTENDED_ERROR)?;
-    writer.u16(length)?;
-    writer.u16(error.code)?;
-    writer.put(error.text.as_bytes())
+    let nsid = exchange.nsid.filter(|_| edns.wants_nsid);
+    let cookie = exchange.cookie.answer();
+    if head.error.is_some() || cookie.is_some() || nsid.is_some() {
+        put_options(writer, cookie, head.error, nsid, limit)?;
+    }
+    Some(())
 }
 
+/// Options behind an OPT record that was written without. The cookie always has room ([`opt_len`]); what explains and
+/// what identifies is left out where it has none, so that neither ever costs a record.
+fn put_options(
+    writer: &mut Writer<'_>,
+    cookie: Option<&[u8]>,
+    error: Option<ExtendedError<'_>>,
+    nsid: Option<&[u8]>,
+    limit: usize,
+) -> Option<()> {
+    let start = writer.position();
+    let limit = limit.min(writer.capacity());
+    let mut put = |code: u16, parts: [&[u8]; 2]| {
+        let length = parts.iter().map(|part| part.len()).sum::<usize>();
+        writer.u16(code)?;
+        writer.u16(u16::try_from(length).ok()?)?;
+        parts.iter().try_for_each(|part| writer.put(part))?;
+        Some(writer.position())
+    };
+    let mut end = start;
+    if let Some(cookie) = cookie {
+        end = put(OPTION_COOKIE, [cookie, &[]])?;
+    }
+    if let Some(error) = error {
+        let code = error.code.to_be_bytes();
+        let texts = [error.text, ""];
+        let fitting = texts
+            .iter()
+            .find(|text| end + OPTION + 2 + text.len() <= limit);
+        if let Some(text) = fitting {
+            end = put(OPTION_EXTENDED_ERROR, [&code, text.as_bytes()])?;
+        }
+    }
+    if let Some(nsid) = nsid.filter(|nsid| end + OPTION + nsid.len() <= limit) {
+        end = put(OPTION_NSID, [nsid, &[]])?;
+    }
+    let length = u16::try_from(end - start).ok()?;
+    writer.patch(start - 2, &length.to_be_bytes())
+}
+
+/// Octets of the OPT record that an answer needs at least.
 #[inline]
-fn opt_len(query: &Query<'_>, head: &Head<'_>) -> usize {
-    match (query.edns(), head.error) {
+fn opt_len(query: &Query<'_>, exchange: Exchange<'_>) -> usize {
+    match (query.edns(), exchange.cookie.answer()) {
         (None, _) => 0,
-        (Some(_), None) => 11,
-        (Some(_), Some(error)) => 17 + error.text.len(),
+        (Some(_), None) => OPT,
+        (Some(_), Some(cookie)) => OPT + OPTION + cookie.len(),
     }
 }

@@ -186,6 +186,11 @@ impl<'a> Writer<'a> {
         self.at
     }
 
+    /// Octets of the buffer, written or not.
+    pub(crate) fn capacity(&self) -> usize {
+        self.out.len()
+    }
+
     #[inline]
     pub(crate) fn put(&mut self, bytes: &[u8]) -> Option<()> {
         let end = self.at.checked_add(bytes.len())?;

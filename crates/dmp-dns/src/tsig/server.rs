@@ -79,7 +79,7 @@ impl<R: AsRef<Key>> Unauthentic<R> {
 
     /// The whole answer: question echoed, and, except for FORMERR, a TSIG record that says why - unsigned with an empty
     /// MAC for BADKEY and BADSIG, signed for BADTIME (with the server's time) and BADTRUNC (RFC 8945 5.2, 5.3.2).
-    pub fn answer(&self, query: &Query<'_>, exchange: Exchange) -> Vec<u8> {
+    pub fn answer(&self, query: &Query<'_>, exchange: Exchange<'_>) -> Vec<u8> {
         let mut answer = vec![0; limits::UDP_PLAIN];
         let reply = Reply {
             rcode: self.rcode,

@@ -2,6 +2,7 @@
 
 mod answers;
 mod client;
+mod cookies;
 mod oracle;
 mod properties;
 mod support;

@@ -135,7 +135,7 @@ proptest! {
         check_readers(&message);
         let zone = Zone::mesh().with("a.mesh.example", &"x".repeat(900), 300).with("b.mesh.example", "y", 5);
         for transport in [Transport::Udp { payload }, Transport::Tcp] {
-            let answer = serve(&zone, &message, Exchange { transport, now: NOW, reserve });
+            let answer = serve(&zone, &message, Exchange { reserve, ..Exchange::new(transport, NOW) });
             if answer.is_empty() {
                 prop_assert!(message.len() < 12 || message[2] & 0x80 != 0);
                 continue;

@@ -99,26 +99,18 @@ pub(crate) fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-pub(crate) const UDP: Exchange = Exchange {
-    transport: Transport::UDP,
-    now: NOW,
-    reserve: 0,
-};
-pub(crate) const TCP: Exchange = Exchange {
-    transport: Transport::Tcp,
-    now: NOW,
-    reserve: 0,
-};
+pub(crate) const UDP: Exchange<'_> = Exchange::new(Transport::UDP, NOW);
+pub(crate) const TCP: Exchange<'_> = Exchange::new(Transport::Tcp, NOW);
 
 /// What a server sends back for these bytes; empty means silence.
-pub(crate) fn serve(zone: &Zone, request: &[u8], exchange: Exchange) -> Vec<u8> {
+pub(crate) fn serve(zone: &Zone, request: &[u8], exchange: Exchange<'_>) -> Vec<u8> {
     serve_counted(zone, request, exchange).0
 }
 
 pub(crate) fn serve_counted(
     zone: &Zone,
     request: &[u8],
-    exchange: Exchange,
+    exchange: Exchange<'_>,
 ) -> (Vec<u8>, Option<Answered>) {
     let mut out = vec![0xee; 65_535];
     match Query::parse(request) {

@@ -55,11 +55,7 @@ async fn send(client: &UpdateClient, operation: &Operation) -> Result<(), Update
 /// What a node answers: the signature checked by its clock, then this code, signed.
 fn node(request: &[u8], rcode: Rcode, reason: &'static str, clock: u64) -> Vec<u8> {
     let query = Query::parse(request).unwrap();
-    let exchange = Exchange {
-        transport: Transport::Tcp,
-        now: clock,
-        reserve: 0,
-    };
+    let exchange = Exchange::new(Transport::Tcp, clock);
     match authenticate(&query, &ring(), clock) {
         Ok(authentication) => {
             let error = (!reason.is_empty()).then_some(ExtendedError {

@@ -100,11 +100,7 @@ fn dispatch(
     tests::break_off_if_asked(&query);
     let kind = Kind::of(&query);
     let request = Request::new(transport, peer, kind);
-    let mut exchange = Exchange {
-        transport,
-        now: context.clock().seconds(),
-        reserve: 0,
-    };
+    let mut exchange = Exchange::new(transport, context.clock().seconds());
     let authentication = match authenticate(context, &query, exchange.now) {
         Ok(authentication) => authentication,
         Err(unauthentic) => {
@@ -169,11 +165,7 @@ fn servfail(message: &[u8], transport: Transport) -> Vec<u8> {
         standing: Standing::NotAuthoritative,
         error: None,
     };
-    let exchange = Exchange {
-        transport,
-        now: 0,
-        reserve: 0,
-    };
+    let exchange = Exchange::new(transport, 0);
     let with_question = catch_unwind(|| {
         let mut answer = vec![0; UDP_ANSWER_OCTETS];
         let query = Query::parse(message).ok()?;

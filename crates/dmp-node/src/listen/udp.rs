@@ -192,11 +192,7 @@ impl Thread<'_> {
                 located,
                 &self.buffers.records,
             );
-            let exchange = Exchange {
-                transport: Transport::UDP,
-                now,
-                reserve: 0,
-            };
+            let exchange = Exchange::new(Transport::UDP, now);
             let answered = answer_located(
                 &view,
                 query,

@@ -46,7 +46,7 @@ struct Wanted {
 /// What it takes to answer once the request itself is gone from the receive buffer.
 struct Answering {
     message: Box<[u8]>,
-    exchange: Exchange,
+    exchange: Exchange<'static>,
     signed: Option<Authenticated<TsigKey>>,
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn handle(
     context: &Arc<Context>,
     query: &Query<'_>,
     authentication: Authentication<TsigKey>,
-    exchange: Exchange,
+    exchange: Exchange<'_>,
     reply: &mut Option<ReplyTo>,
 ) {
     let signed = match authentication {
@@ -65,7 +65,7 @@ pub(crate) fn handle(
     };
     let answering = Answering {
         message: query.message().into(),
-        exchange,
+        exchange: exchange.unidentified(),
         signed,
     };
     let wanted = judge(context, query, answering.signed.is_some(), exchange.now);
