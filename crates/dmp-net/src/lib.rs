@@ -4,6 +4,7 @@
 //! is never confused with "could not ask" (client.md 4.1, 11).
 #![forbid(unsafe_code)]
 
+pub mod cookies;
 pub mod exchange;
 mod health;
 pub mod limits;

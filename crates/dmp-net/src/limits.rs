@@ -22,6 +22,9 @@ pub const PACE_PER_SECOND: u32 = 50;
 pub const UPDATE: Duration = Duration::from_secs(5);
 /// Octets of an UPDATE that still goes over UDP, its TSIG record included (client.md 4.4).
 pub const UPDATE_UDP: usize = dmp_dns::limits::UDP;
+/// Servers, each from one own address, whose cookies are kept; beyond it all are learnt anew. More than a pool has
+/// upstreams, less than a kilobyte each.
+pub const COOKIE_PATHS: usize = 256;
 /// Where the system says which resolvers it uses.
 pub(crate) const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Name servers of a host that are tried when it has no address of its own: more than any sane delegation has.

@@ -11,6 +11,7 @@ use dmp_dns::message::Response;
 use dmp_dns::{Name, Rcode, Rtype};
 use tokio::time::{Instant, sleep_until};
 
+use crate::cookies::CookieJar;
 use crate::exchange::{self, Dnssec, ExchangeError, QueryPlan};
 use crate::health::{Fared, Health, Oracle, Said, Walk};
 use crate::limits;
@@ -78,6 +79,7 @@ pub struct ResolverPool {
     upstreams: Vec<SocketAddr>,
     options: PoolOptions,
     health: Mutex<Health>,
+    cookies: CookieJar,
 }
 
 impl ResolverPool {
@@ -103,6 +105,7 @@ impl ResolverPool {
             upstreams,
             options,
             health: Mutex::new(health),
+            cookies: CookieJar::default(),
         })
     }
 
@@ -127,6 +130,7 @@ impl ResolverPool {
                 options.give_up_after_timeouts,
                 Instant::now(),
             )),
+            cookies: CookieJar::default(),
         };
         Self::new(servers, options).unwrap_or_else(|NoUpstream| loopback())
     }
@@ -213,7 +217,7 @@ impl ResolverPool {
             total: self.options.total,
             dnssec: self.options.dnssec,
         };
-        let response = match exchange::query(server, name, rtype, plan).await {
+        let response = match exchange::query(server, name, rtype, plan, &self.cookies).await {
             Ok(response) => response,
             Err(ExchangeError::Timeout) => {
                 return Said::Failed(Fared::TimedOut, format!("{server}: no answer in time"));

@@ -1,5 +1,6 @@
 //! The crate against small DNS servers on loopback, on ports the kernel chooses.
 
+mod cookies;
 mod pool;
 mod server;
 mod target;
