@@ -37,10 +37,20 @@ pub const DEFAULT_TTL: u64 = 60;
 
 /// Token buckets kept at most (node.md 2.8).
 pub const BUCKET_KEYS: usize = 10_000;
-/// Requests a second and burst of one TCP prefix (node.md 2.8).
+/// Requests a second and burst of one prefix: of each kind of answer over UDP, of all together over TCP (node.md 2.8).
 pub const DNS_RATE: f64 = 50.0;
 /// See [`DNS_RATE`].
 pub const DNS_BURST: f64 = 200.0;
+/// Buckets of response-rate limiting, 8 octets each: 8 MiB, within what a million prefixes may cost (D12). Beyond it the
+/// fullest bucket of eight is forgotten.
+pub const RATE_BUCKETS: usize = 1 << 20;
+/// Microseconds by which the clocks of UDP threads may differ: each reads the time once a round, and a round ends in
+/// much less.
+pub const RATE_SKEW: u64 = 60_000_000;
+/// Seconds that a secret of our own makes cookies; it is accepted as long again (daily, as RFC 7873 7.1 recommends).
+pub const COOKIE_ROTATION: u64 = 86_400;
+/// Longest server identifier: enough for a host name, and short beside an answer (RFC 5001 sets no bound).
+pub const NSID_OCTETS: usize = 64;
 /// Unsigned claims a second and burst of one recipient (node.md 2.8).
 pub const CLAIM_RATE: f64 = 0.5;
 /// See [`CLAIM_RATE`].
@@ -58,17 +68,21 @@ pub const REPLAY_ENTRIES: usize = 65_536;
 
 /// Whole-message deadline of a TCP request once its first octet is there (node.md 2.1).
 pub const TCP_MESSAGE_DEADLINE: Duration = Duration::from_secs(10);
-/// How long a TCP connection may stay silent between requests (node.md 2.1: 5-30 s).
-pub const TCP_IDLE: Duration = Duration::from_secs(15);
+/// How long a TCP connection may stay silent between requests: from the longer time while there is room down to the
+/// shorter when all places are taken (node.md 2.1, RFC 7766 6.2.3).
+pub const TCP_IDLE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(5));
 /// Requests served on one TCP connection before it is closed (node.md 2.1: per-connection request cap).
 pub const TCP_REQUESTS: usize = 10_000;
 /// Requests of one connection in work at the same time; more wait unread, which pushes back on the sender (RFC 7766 6.2.1.1).
 pub const TCP_PIPELINE: usize = 32;
+/// Octets of answers to one connection that wait for the client to read; no request is read beyond it. The largest
+/// answer fits, and so does what a pipeline of ordinary ones needs.
+pub const TCP_UNSENT: usize = 65_536;
 /// Most simultaneous TCP connections of one prefix: a quarter of the default total of 1 024 would still let four
 /// prefixes take everything, an eighth keeps room for strangers.
 pub const TCP_PER_PREFIX: usize = 128;
 /// Prefix lengths that count as one client (node.md 2.8): IPv4 and IPv6.
-pub const PREFIX_BITS: (u32, u32) = (24, 56);
+pub const PREFIX_BITS: (u8, u8) = (24, 56);
 
 /// Datagrams read or sent by one system call (dns-performance figures: more gains nothing).
 pub const BATCH: usize = 64;

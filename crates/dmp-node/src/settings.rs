@@ -6,6 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dmp_dns::cookie::Secrets;
+
+use crate::config::Prefix;
 use crate::limits;
 use crate::zone::Owner;
 
@@ -28,18 +31,42 @@ pub struct Settings {
     pub apex: Apex,
     /// Served TTL and SOA minimum in seconds (`DMP_DNS_TTL`).
     pub served_ttl: u32,
-    /// Requests a second of one TCP prefix; 0 switches the limit off.
+    /// Answers of one kind a second to one prefix over UDP, requests a second of one prefix over TCP; 0 switches the
+    /// limit off.
     pub dns_rate: f64,
-    /// Burst of one TCP prefix; 0 switches the limit off.
+    /// Burst of the same; 0 switches the limit off.
     pub dns_burst: f64,
-    /// Requests in work at the same time over TCP (`DMP_DNS_MAX_CONCURRENCY`); open connections follow from it.
+    /// Which addresses count as one client.
+    pub dns_prefixes: PrefixLengths,
+    /// Addresses without a limit.
+    pub dns_rate_exempt: Vec<Prefix>,
+    /// Secrets of cookies that several nodes share; `None`: random ones that change daily.
+    pub cookie_secrets: Option<Secrets>,
+    /// What the node tells who asks for its identifier (RFC 5001), at most [`limits::NSID_OCTETS`].
+    pub nsid: Option<Vec<u8>>,
+    /// Largest answer over UDP: 512 to 1232 octets (D12).
+    pub udp_payload: u16,
+    /// Requests in work at the same time over TCP (`DMP_DNS_MAX_CONCURRENCY`).
     pub max_concurrency: usize,
+    /// Open TCP connections; `None`: eight for each request in work, and 256 at least (node.md 2.8).
+    pub tcp_connections: Option<usize>,
+    /// Open TCP connections of one prefix.
+    pub tcp_connections_per_prefix: usize,
     /// Whether UPDATE is served at all (`DMP_DNS_UPDATE_ENABLED`).
     pub update: bool,
     /// Roles and bounds of unsigned claims.
     pub claims: Claims,
     /// Bounds on what writers store.
     pub caps: Caps,
+}
+
+/// Leading bits of an address that make a client (node.md 2.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrefixLengths {
+    /// Of IPv4: at most 32.
+    pub v4: u8,
+    /// Of IPv6: at most 128.
+    pub v6: u8,
 }
 
 /// Apex records (node.md 2.4).
@@ -99,11 +126,25 @@ impl Default for Settings {
             served_ttl: limits::SERVED_TTL,
             dns_rate: limits::DNS_RATE,
             dns_burst: limits::DNS_BURST,
+            dns_prefixes: PrefixLengths::default(),
+            dns_rate_exempt: Vec::new(),
+            cookie_secrets: None,
+            nsid: None,
+            udp_payload: limits::UDP_ANSWER_OCTETS as u16,
             max_concurrency: 128,
+            tcp_connections: None,
+            tcp_connections_per_prefix: limits::TCP_PER_PREFIX,
             update: false,
             claims: Claims::default(),
             caps: Caps::default(),
         }
+    }
+}
+
+impl Default for PrefixLengths {
+    fn default() -> Self {
+        let (v4, v6) = limits::PREFIX_BITS;
+        Self { v4, v6 }
     }
 }
 

@@ -1,8 +1,10 @@
 //! The settings of node.md 7: every variable, its default, what it refuses, and what it says then.
 
+use dmp_dns::cookie::{Cookie, Secret};
 use dmp_node::config::{
     AuthMode, Config, ConfigError, Environment, LogFormat, LogLevel, Overrides, Rate, ScopeMode,
 };
+use dmp_node::settings::PrefixLengths;
 use dmp_node::zone::Owner;
 use serde_json::Value;
 use std::net::IpAddr;
@@ -105,7 +107,13 @@ fn the_defaults_are_those_of_the_table() {
     assert_eq!((config.dns.port, config.http.port), (5353, 8053));
     assert_eq!(config.dns.ttl, 60);
     assert_eq!(config.dns.rate, rate(50.0, 200.0));
+    assert_eq!(config.dns.prefixes, PrefixLengths { v4: 24, v6: 56 });
+    assert!(config.dns.rate_exempt.is_empty());
+    assert!(config.dns.cookie_secrets.is_none() && config.dns.nsid.is_none());
+    assert_eq!(config.dns.udp_payload, 1232);
     assert_eq!(config.dns.max_concurrency, 128);
+    assert_eq!(config.dns.tcp_connections, None);
+    assert_eq!(config.dns.tcp_connections_per_prefix, 128);
     assert!(config.dns.apex_a.is_none() && config.dns.apex_aaaa.is_none());
     assert!(config.dns.apex_ns.is_empty() && config.dns.apex_soa_rname.is_none());
     assert_eq!(config.zone, None);
@@ -144,7 +152,15 @@ fn every_variable_reaches_its_field() {
         ("DMP_DNS_TTL", "30"),
         ("DMP_DNS_RATE", "1.5"),
         ("DMP_DNS_BURST", "0"),
+        ("DMP_DNS_RATE_PREFIX_V4", "32"),
+        ("DMP_DNS_RATE_PREFIX_V6", "48"),
+        ("DMP_DNS_RATE_EXEMPT", "192.0.2.0/24"),
+        ("DMP_DNS_COOKIE_SECRET", "000102030405060708090A0B0C0D0E0F"),
+        ("DMP_DNS_NSID", "ns1.mesh.example"),
+        ("DMP_DNS_UDP_PAYLOAD", "512"),
         ("DMP_DNS_MAX_CONCURRENCY", "7"),
+        ("DMP_DNS_TCP_CONNECTIONS", "11"),
+        ("DMP_DNS_TCP_CONNECTIONS_PER_PREFIX", "12"),
         ("DMP_DNS_APEX_A", "192.0.2.1"),
         ("DMP_DNS_APEX_AAAA", "2001:db8::1"),
         ("DMP_DNS_APEX_NS", "NS1.Mesh.Example., ns2.other.example"),
@@ -185,7 +201,19 @@ fn every_variable_reaches_its_field() {
     assert_eq!(config.dns.host.to_string(), "::");
     assert_eq!((config.dns.port, config.dns.ttl), (53, 30));
     assert_eq!(config.dns.rate, rate(1.5, 0.0));
+    assert_eq!(config.dns.prefixes, PrefixLengths { v4: 32, v6: 48 });
+    let exempt: IpAddr = "192.0.2.9".parse().unwrap();
+    assert!(config.dns.rate_exempt[0].contains(exempt));
+    let secrets = config.dns.cookie_secrets.as_ref().unwrap();
+    let octets = std::array::from_fn(|index| index as u8);
+    let pair = Secret::new(octets).make(&[7; 8], exempt, 1_000);
+    let cookie = Cookie::parse(&pair).ok();
+    assert!(secrets.judge(cookie, exempt, 1_000).is_valid());
+    assert_eq!(config.dns.nsid.as_deref(), Some(&b"ns1.mesh.example"[..]));
+    assert_eq!(config.dns.udp_payload, 512);
     assert_eq!(config.dns.max_concurrency, 7);
+    assert_eq!(config.dns.tcp_connections, Some(11));
+    assert_eq!(config.dns.tcp_connections_per_prefix, 12);
     assert_eq!(config.dns.apex_a.unwrap().to_string(), "192.0.2.1");
     assert_eq!(config.dns.apex_aaaa.unwrap().to_string(), "2001:db8::1");
     let name_servers = [name("ns1.mesh.example"), name("ns2.other.example")];
@@ -261,7 +289,18 @@ fn a_wrong_value_is_one_line_that_names_the_variable() {
         ("DMP_DNS_TTL", "sixty"),
         ("DMP_DNS_RATE", "fast"),
         ("DMP_DNS_BURST", "nan"),
+        ("DMP_DNS_RATE_PREFIX_V4", "33"),
+        ("DMP_DNS_RATE_PREFIX_V4", "7"),
+        ("DMP_DNS_RATE_PREFIX_V6", "129"),
+        ("DMP_DNS_RATE_EXEMPT", "everybody"),
+        ("DMP_DNS_COOKIE_SECRET", "0001"),
+        ("DMP_DNS_COOKIE_SECRET", "not hexadecimal, not at all"),
+        ("DMP_DNS_NSID", &"x".repeat(65)),
+        ("DMP_DNS_UDP_PAYLOAD", "511"),
+        ("DMP_DNS_UDP_PAYLOAD", "1233"),
         ("DMP_DNS_MAX_CONCURRENCY", "0"),
+        ("DMP_DNS_TCP_CONNECTIONS", "0"),
+        ("DMP_DNS_TCP_CONNECTIONS_PER_PREFIX", "none"),
         ("DMP_DNS_APEX_A", "2001:db8::1"),
         ("DMP_DNS_APEX_AAAA", "192.0.2.1"),
         ("DMP_DNS_APEX_NS", "ns1.example, -"),
@@ -425,6 +464,9 @@ fn secrets_never_show() {
         ("DMP_SYNC_PEER_TOKEN", "hunter2"),
     ]);
     assert!(!format!("{config:?}").contains("hunter2"));
+    let secret = "000102030405060708090a0b0c0d0e0";
+    let error = read(&[("DMP_DNS_COOKIE_SECRET", secret)]).unwrap_err();
+    assert!(!error.to_string().contains(secret), "{error}");
 }
 
 #[test]

@@ -11,8 +11,10 @@ mod variables;
 pub use environment::{ConfigError, Environment};
 pub use names::{BindHost, Prefix};
 
+use crate::settings::PrefixLengths;
 use crate::zone::Owner;
 use dmp_core::registration::NodeName;
+use dmp_dns::cookie::Secrets;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -79,10 +81,24 @@ pub struct DnsConfig {
     pub port: u16,
     /// Highest TTL served, and the SOA minimum, in seconds.
     pub ttl: u32,
-    /// Answers per client prefix.
+    /// Answers of one kind per client prefix over UDP, requests per client prefix over TCP.
     pub rate: Rate,
+    /// Leading bits of an address that make a client.
+    pub prefixes: PrefixLengths,
+    /// Addresses without a limit.
+    pub rate_exempt: Vec<Prefix>,
+    /// Secrets of cookies that several nodes share; `None`: random ones that change daily.
+    pub cookie_secrets: Option<Secrets>,
+    /// The node's identifier for who asks (RFC 5001).
+    pub nsid: Option<Vec<u8>>,
+    /// Largest answer over UDP, in octets.
+    pub udp_payload: u16,
     /// Requests in progress at once.
     pub max_concurrency: usize,
+    /// Open TCP connections; `None` follows from the requests in progress.
+    pub tcp_connections: Option<usize>,
+    /// Open TCP connections of one client prefix.
+    pub tcp_connections_per_prefix: usize,
     /// Address of the apex (A).
     pub apex_a: Option<Ipv4Addr>,
     /// Address of the apex (AAAA).

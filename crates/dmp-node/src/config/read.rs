@@ -3,18 +3,21 @@
 //! How a value is read as a number or a switch stands in `environment`.
 
 use super::environment::{ConfigError, Environment, must_be};
-use super::names::{BindHost, dns_name};
+use super::names::{BindHost, Prefix, dns_name};
 use super::{
     AuthMode, Caps, ClaimsConfig, Config, DatabasePath, DnsConfig, HttpConfig, LogConfig,
     LogFormat, LogLevel, OperatorToken, Overrides, Rate, RegistrationConfig, ScopeMode, TlsFiles,
     UpdateConfig, variables,
 };
 use crate::limits;
+use crate::settings::PrefixLengths;
 use crate::zone::Owner;
 use dmp_core::registration::NodeName;
+use dmp_dns::cookie::{Secret, Secrets};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 impl Config {
     /// Reads and checks every setting; the first wrong one is the error.
@@ -171,12 +174,69 @@ fn dns(
         port: port(environment, "DMP_DNS_PORT", overrides.dns_port, 5353)?,
         ttl: environment.integer("DMP_DNS_TTL", 60, 1..=i64::from(i32::MAX))?,
         rate: rate(environment, "DMP_DNS_RATE", 50.0, "DMP_DNS_BURST", 200.0)?,
+        prefixes: prefix_lengths(environment)?,
+        rate_exempt: prefixes(environment, "DMP_DNS_RATE_EXEMPT")?,
+        cookie_secrets: cookie_secrets(environment)?,
+        nsid: nsid(environment)?,
+        udp_payload: environment.integer(
+            "DMP_DNS_UDP_PAYLOAD",
+            limits::UDP_ANSWER_OCTETS as u16,
+            512..=limits::UDP_ANSWER_OCTETS as i64,
+        )?,
         max_concurrency: count(environment, "DMP_DNS_MAX_CONCURRENCY", 128)?,
+        tcp_connections: match environment.is_set("DMP_DNS_TCP_CONNECTIONS") {
+            true => Some(count(environment, "DMP_DNS_TCP_CONNECTIONS", 1)?),
+            false => None,
+        },
+        tcp_connections_per_prefix: count(
+            environment,
+            "DMP_DNS_TCP_CONNECTIONS_PER_PREFIX",
+            limits::TCP_PER_PREFIX,
+        )?,
         apex_a: environment.parsed("DMP_DNS_APEX_A", "an IPv4 address")?,
         apex_aaaa: environment.parsed("DMP_DNS_APEX_AAAA", "an IPv6 address")?,
         apex_ns,
         apex_soa_rname: rname,
     })
+}
+
+/// A prefix may not be so short that half of the Internet is one client.
+fn prefix_lengths(environment: &Environment) -> Result<PrefixLengths, ConfigError> {
+    let PrefixLengths { v4, v6 } = PrefixLengths::default();
+    Ok(PrefixLengths {
+        v4: environment.integer("DMP_DNS_RATE_PREFIX_V4", v4, 8..=32)?,
+        v6: environment.integer("DMP_DNS_RATE_PREFIX_V6", v6, 16..=128)?,
+    })
+}
+
+/// The secret that makes cookies, and one more whose cookies are accepted (RFC 9018 5).
+fn cookie_secrets(environment: &Environment) -> Result<Option<Secrets>, ConfigError> {
+    let variable = "DMP_DNS_COOKIE_SECRET";
+    // The value is secret, so the error does not repeat it.
+    let wrong = || ConfigError::new(variable, "must be one or two secrets of 32 hex digits");
+    let mut secrets = Vec::new();
+    for item in environment.list(variable)? {
+        let mut octets = Zeroizing::new([0; 16]);
+        hex::decode_to_slice(item, &mut *octets).map_err(|_| wrong())?;
+        secrets.push(Secret::new(*octets));
+    }
+    let mut secrets = secrets.into_iter();
+    match (secrets.next(), secrets.next(), secrets.next()) {
+        (None, ..) => Ok(None),
+        (Some(current), other, None) => Ok(Some(Secrets::new(current, other))),
+        _ => Err(wrong()),
+    }
+}
+
+fn nsid(environment: &Environment) -> Result<Option<Vec<u8>>, ConfigError> {
+    let variable = "DMP_DNS_NSID";
+    match environment.text(variable)? {
+        Some(text) if text.len() > limits::NSID_OCTETS => {
+            let most = limits::NSID_OCTETS;
+            Err(must_be(variable, &format!("{most} octets at most"), text))
+        }
+        text => Ok(text.map(|text| text.as_bytes().to_vec())),
+    }
 }
 
 fn scope_mode(environment: &Environment) -> Result<ScopeMode, ConfigError> {
@@ -241,12 +301,6 @@ fn http(
     if let (None, Some(unreachable)) = (&operator_token, unreachable) {
         warnings.push(format!("DMP_OPERATOR_TOKEN is unset: {unreachable}"));
     }
-    let mut trusted_proxies = Vec::new();
-    for item in environment.list("DMP_TRUSTED_PROXIES")? {
-        let expected = "IP addresses or prefixes such as 10.0.0.0/8";
-        let proxy = item.parse();
-        trusted_proxies.push(proxy.map_err(|()| must_be("DMP_TRUSTED_PROXIES", expected, item))?);
-    }
     Ok(HttpConfig {
         host: http_host(environment, auth)?,
         port: port(environment, "DMP_HTTP_PORT", overrides.http_port, 8053)?,
@@ -254,7 +308,7 @@ fn http(
         operator_token,
         rate: rate(environment, "DMP_HTTP_RATE", 10.0, "DMP_HTTP_BURST", 100.0)?,
         max_connections: count(environment, "DMP_HTTP_MAX_CONCURRENCY", 64)?,
-        trusted_proxies,
+        trusted_proxies: prefixes(environment, "DMP_TRUSTED_PROXIES")?,
         tls: tls_files(environment)?,
     })
 }
@@ -410,6 +464,14 @@ fn any_host() -> BindHost {
 
 fn host(environment: &Environment, variable: &str) -> Result<Option<BindHost>, ConfigError> {
     environment.parsed(variable, "an IP address or a host name")
+}
+
+fn prefixes(environment: &Environment, variable: &str) -> Result<Vec<Prefix>, ConfigError> {
+    let expected = "IP addresses or prefixes such as 10.0.0.0/8";
+    let items = environment.list(variable)?.into_iter();
+    items
+        .map(|item| item.parse().map_err(|()| must_be(variable, expected, item)))
+        .collect()
 }
 
 fn port(

@@ -6,7 +6,7 @@ use super::environment::{ConfigError, Environment, must_be};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// Variables this version acts upon (node.md 7; the last four are ours).
+/// Variables this version acts upon (node.md 7, and ours).
 pub(crate) const SETTINGS: &[&str] = &[
     "DMP_DB_PATH",
     "DMP_DNS_HOST",
@@ -14,7 +14,15 @@ pub(crate) const SETTINGS: &[&str] = &[
     "DMP_DNS_TTL",
     "DMP_DNS_RATE",
     "DMP_DNS_BURST",
+    "DMP_DNS_RATE_PREFIX_V4",
+    "DMP_DNS_RATE_PREFIX_V6",
+    "DMP_DNS_RATE_EXEMPT",
+    "DMP_DNS_COOKIE_SECRET",
+    "DMP_DNS_NSID",
+    "DMP_DNS_UDP_PAYLOAD",
     "DMP_DNS_MAX_CONCURRENCY",
+    "DMP_DNS_TCP_CONNECTIONS",
+    "DMP_DNS_TCP_CONNECTIONS_PER_PREFIX",
     "DMP_DNS_APEX_A",
     "DMP_DNS_APEX_AAAA",
     "DMP_DNS_APEX_NS",

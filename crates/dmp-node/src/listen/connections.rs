@@ -1,45 +1,35 @@
 //! Which TCP connections are open: bounded in total and by prefix, idle ones give way (node.md 2.8).
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::limits::{PREFIX_BITS, TCP_PER_PREFIX};
-
-/// The addresses that count as one client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Prefix(IpAddr);
-
-impl Prefix {
-    pub(super) fn of(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            IpAddr::V4(ip) => {
-                IpAddr::V4((u32::from(ip) & (u32::MAX << (32 - PREFIX_BITS.0))).into())
-            }
-            IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from(
-                u128::from(ip) & (u128::MAX << (128 - PREFIX_BITS.1)),
-            )),
-        })
-    }
-}
+use super::prefix::Prefix;
+use crate::limits::TCP_IDLE;
 
 /// All open connections.
 #[derive(Debug)]
 pub(super) struct Connections {
     most: usize,
+    most_per_prefix: usize,
     start: Instant,
-    open: Mutex<HashMap<u64, Arc<State>>>,
+    open: Mutex<Open>,
     next: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    states: HashMap<u64, Arc<State>>,
+    per_prefix: HashMap<Prefix, usize>,
 }
 
 #[derive(Debug)]
 struct State {
     prefix: Prefix,
-    /// Milliseconds since the start of the listener at which it last read or wrote a message.
+    /// Microseconds since the start of the listener at which it was accepted or a request was complete.
     active_at: AtomicU64,
     /// Requests in work.
     busy: AtomicUsize,
@@ -59,9 +49,10 @@ pub(super) struct Connection {
 pub(super) struct Busy(Arc<State>);
 
 impl Connections {
-    pub(super) fn new(most: usize) -> Arc<Self> {
+    pub(super) fn new(most: usize, most_per_prefix: usize) -> Arc<Self> {
         Arc::new(Self {
             most,
+            most_per_prefix,
             start: Instant::now(),
             open: Mutex::default(),
             next: AtomicU64::new(0),
@@ -72,27 +63,22 @@ impl Connections {
     /// place given away, so that holding idle connections locks nobody out. `None`: all are busy, or the prefix has
     /// its share.
     pub(super) fn admit(self: &Arc<Self>, prefix: Prefix) -> Option<Connection> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_prefix = open.iter().filter(|(_, state)| state.prefix == prefix);
-        let own = of_prefix.clone().count();
-        let victim = if own >= TCP_PER_PREFIX {
-            Some(longest_idle(of_prefix)?)
-        } else if open.len() >= self.most {
-            Some(longest_idle(open.iter())?)
-        } else {
-            None
-        };
-        if let Some(state) = victim.and_then(|id| open.remove(&id)) {
-            state.evicted.notify_one();
+        let mut open = self.open();
+        let own = open.per_prefix.get(&prefix).copied().unwrap_or(0);
+        if own >= self.most_per_prefix {
+            open.evict(|state| state.prefix == prefix)?;
+        } else if open.states.len() >= self.most {
+            open.evict(|_| true)?;
         }
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let state = Arc::new(State {
             prefix,
-            active_at: AtomicU64::new(self.millis()),
+            active_at: AtomicU64::new(self.micros()),
             busy: AtomicUsize::new(0),
             evicted: Notify::new(),
         });
-        open.insert(id, Arc::clone(&state));
+        open.states.insert(id, Arc::clone(&state));
+        *open.per_prefix.entry(prefix).or_default() += 1;
         Some(Connection {
             id,
             state,
@@ -100,16 +86,53 @@ impl Connections {
         })
     }
 
-    /// How many are open.
-    pub(super) fn count(&self) -> usize {
-        self.open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
+    /// Tells the connection idle for longest to close, because the system has no descriptor for another.
+    pub(super) fn make_room(&self) {
+        let _ = self.open().evict(|_| true);
     }
 
-    fn millis(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    /// How long a connection may be silent now: less the more places are taken (RFC 7766 6.2.3).
+    pub(super) fn idle_limit(&self) -> Duration {
+        let (longest, shortest) = TCP_IDLE;
+        let taken = self.count().min(self.most) as f64 / self.most.max(1) as f64;
+        longest - (longest - shortest).mul_f64(taken)
+    }
+
+    /// How many are open.
+    pub(super) fn count(&self) -> usize {
+        self.open().states.len()
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn micros(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Open {
+    /// Closes the books on the connection idle for longest among those, and tells it. `None`: there is no idle one.
+    fn evict(&mut self, among: impl Fn(&State) -> bool) -> Option<()> {
+        let idle = self
+            .states
+            .iter()
+            .filter(|(_, state)| among(state) && state.busy.load(Ordering::Relaxed) == 0);
+        let (&id, _) = idle.min_by_key(|(_, state)| state.active_at.load(Ordering::Relaxed))?;
+        self.remove(id)?.evicted.notify_one();
+        Some(())
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Arc<State>> {
+        let state = self.states.remove(&id)?;
+        if let Some(count) = self.per_prefix.get_mut(&state.prefix) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_prefix.remove(&state.prefix);
+            }
+        }
+        Some(state)
     }
 }
 
@@ -118,7 +141,7 @@ impl Connection {
     pub(super) fn begin_request(&self) -> Busy {
         self.state
             .active_at
-            .store(self.all.millis(), Ordering::Relaxed);
+            .store(self.all.micros(), Ordering::Relaxed);
         self.state.busy.fetch_add(1, Ordering::Relaxed);
         Busy(Arc::clone(&self.state))
     }
@@ -131,11 +154,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.all
-            .open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.id);
+        self.all.open().remove(self.id);
     }
 }
 
@@ -145,32 +164,18 @@ impl Drop for Busy {
     }
 }
 
-fn longest_idle<'a>(open: impl Iterator<Item = (&'a u64, &'a Arc<State>)>) -> Option<u64> {
-    open.filter(|(_, state)| state.busy.load(Ordering::Relaxed) == 0)
-        .min_by_key(|(_, state)| state.active_at.load(Ordering::Relaxed))
-        .map(|(id, _)| *id)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::PrefixLengths;
 
     fn prefix(third: u8) -> Prefix {
-        Prefix::of(IpAddr::from([192, 0, third, 77]))
-    }
-
-    #[test]
-    fn addresses_of_one_prefix_count_as_one_client() {
-        assert_eq!(prefix(2), Prefix::of("::ffff:192.0.2.9".parse().unwrap()));
-        assert_ne!(prefix(2), prefix(3));
-        let of = |text: &str| Prefix::of(text.parse().unwrap());
-        assert_eq!(of("2001:db8:0:11::1"), of("2001:db8:0:ff::2"));
-        assert_ne!(of("2001:db8:0:100::1"), of("2001:db8:0:200::1"));
+        Prefix::of([192, 0, third, 77].into(), PrefixLengths::default())
     }
 
     #[tokio::test]
     async fn at_the_cap_the_longest_idle_connection_gives_way_and_a_busy_one_never() {
-        let all = Connections::new(2);
+        let all = Connections::new(2, 2);
         let first = all.admit(prefix(1)).unwrap();
         let second = all.admit(prefix(2)).unwrap();
         let busy = first.begin_request();
@@ -179,25 +184,46 @@ mod tests {
         let _also_busy = third.begin_request();
         assert!(all.admit(prefix(4)).is_none());
         drop(busy);
-        assert!(all.admit(prefix(4)).is_some());
+        let fourth = all.admit(prefix(4)).unwrap();
         first.evicted().await;
-        drop((first, second));
+        drop((first, second, fourth));
         assert_eq!(all.count(), 1);
+        assert_eq!(all.open().per_prefix.len(), 1, "the books agree");
+    }
+
+    #[tokio::test]
+    async fn one_prefix_cannot_take_every_place() {
+        let all = Connections::new(10_000, 3);
+        let held: Vec<_> = (0..3).map(|_| all.admit(prefix(1)).unwrap()).collect();
+        let mut busy: Vec<_> = held.iter().map(Connection::begin_request).collect();
+        assert!(all.admit(prefix(1)).is_none());
+        let _other = all.admit(prefix(2)).unwrap();
+        busy.pop();
+        let _fresh = all.admit(prefix(1)).unwrap();
+        held[2].evicted().await;
+        assert_eq!(all.count(), 4, "an idle one of the same prefix gave way");
     }
 
     #[test]
-    fn one_prefix_cannot_take_every_place() {
-        let all = Connections::new(10_000);
-        let held: Vec<_> = (0..TCP_PER_PREFIX)
-            .map(|_| all.admit(prefix(1)).unwrap())
-            .collect();
-        let busy: Vec<_> = held.iter().map(Connection::begin_request).collect();
-        assert!(all.admit(prefix(1)).is_none());
-        assert!(all.admit(prefix(2)).is_some());
-        drop(busy);
-        assert!(
-            all.admit(prefix(1)).is_some(),
-            "an idle one of the same prefix gives way"
-        );
+    fn the_more_places_are_taken_the_sooner_an_idle_connection_is_closed() {
+        let all = Connections::new(4, 4);
+        let mut held = Vec::new();
+        let mut limits = vec![all.idle_limit()];
+        for third in 0..4 {
+            held.push(all.admit(prefix(third)).unwrap());
+            limits.push(all.idle_limit());
+        }
+        let seconds: Vec<f64> = limits.iter().map(Duration::as_secs_f64).collect();
+        assert_eq!(seconds, [30.0, 23.75, 17.5, 11.25, 5.0]);
+    }
+
+    #[tokio::test]
+    async fn without_descriptors_an_idle_connection_is_closed() {
+        let all = Connections::new(4, 4);
+        all.make_room();
+        let held = all.admit(prefix(1)).unwrap();
+        all.make_room();
+        held.evicted().await;
+        assert_eq!(all.count(), 0);
     }
 }

@@ -3,7 +3,13 @@
 //! It holds sockets and nothing of the zone: requests go through [`pipeline`].
 
 mod connections;
+mod cookies;
+#[cfg(test)]
+mod flood;
+mod guard;
 mod pipeline;
+mod prefix;
+mod rate;
 #[allow(unsafe_code)] // the one audited module; see there
 mod socket;
 mod tcp;
@@ -21,6 +27,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::context::Context;
+use guard::Guard;
 use socket::Sharing;
 
 /// How long a UDP thread waits for a datagram before it looks whether it is to stop.
@@ -99,19 +106,20 @@ impl Listeners {
     /// Begins to answer. Called inside a tokio runtime, which serves TCP; UDP has threads of its own.
     ///
     /// # Errors
-    /// The system gives no thread, or refuses to hand the TCP socket to the runtime.
+    /// The system gives no randomness or no thread, or refuses to hand the TCP socket to the runtime.
     pub fn serve(self, context: &Arc<Context>) -> io::Result<Running> {
         let (tcp_stop, stop) = watch::channel(false);
         self.tcp.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(self.tcp)?;
+        let guard = Arc::new(Guard::new(context)?);
         let udp_stop = Arc::new(AtomicBool::new(false));
         let mut udp_threads = Vec::new();
         for (index, socket) in self.udp.sockets.into_iter().enumerate() {
-            let (context, stop) = (Arc::clone(context), Arc::clone(&udp_stop));
+            let (guard, stop) = (Arc::clone(&guard), Arc::clone(&udp_stop));
             let thread = std::thread::Builder::new().name(format!("dmp-udp-{index}"));
-            udp_threads.push(thread.spawn(move || udp::serve(&context, &socket, &stop))?);
+            udp_threads.push(thread.spawn(move || udp::serve(&guard, &socket, &stop))?);
         }
-        let tcp = tokio::spawn(tcp::serve(Arc::clone(context), listener, stop));
+        let tcp = tokio::spawn(tcp::serve(guard, listener, stop));
         tracing::info!("DMP DNS server listening on {}/udp+tcp", self.udp.address);
         Ok(Running {
             address: self.udp.address,

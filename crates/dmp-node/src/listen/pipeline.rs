@@ -1,18 +1,20 @@
-//! One request, one answer: parse, authenticate, route, answer, sign (node.md 2.2).
+//! One request, one answer: parse, judge its cookie, authenticate, limit, route, answer, sign (node.md 2.2).
 //!
-//! Rate limits come before it (TCP) or will stand between parsing and answering (UDP: response-rate limiting needs to know
-//! what would be answered). It knows no socket.
+//! TCP has its limits before it. It knows no socket.
 
-use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
 use dmp_dns::Rcode;
-use dmp_dns::answer::{Exchange, Reply, Standing, Transport, answer, respond};
+use dmp_dns::answer::{
+    AnswerClass, Exchange, Reply, Standing, Transport, answer, respond, slipped,
+};
+use dmp_dns::cookie::Proof;
 use dmp_dns::query::Query;
 use dmp_dns::tsig::{self, Authentication};
 
+use super::guard::{AnswerKind, Fate, Guard, Sender};
 use crate::access::{Keyring, TsigKey};
 use crate::context::Context;
 use crate::limits::{MESSAGE_OCTETS, NAME_OCTETS, UDP_ANSWER_OCTETS};
@@ -28,17 +30,10 @@ pub(super) struct Buffers {
     answer: Vec<u8>,
 }
 
-/// Where a request came from.
-#[derive(Clone, Copy)]
-pub(super) struct Sender {
-    pub(super) transport: Transport,
-    pub(super) peer: IpAddr,
-}
-
 /// Answers any request. `reply` is called at most once, at once or, for an UPDATE, from the writer thread; it is dropped
 /// uncalled when nothing may go back. A bug on the way ends this request with SERVFAIL and no other.
 pub(super) fn handle(
-    context: &Arc<Context>,
+    guard: &Guard,
     reader: &Reader<'_>,
     message: &[u8],
     sender: Sender,
@@ -48,13 +43,15 @@ pub(super) fn handle(
     let started = Instant::now();
     let mut reply = Some(reply);
     let whole = catch_unwind(AssertUnwindSafe(|| {
-        dispatch(
-            context, reader, message, sender, buffers, started, &mut reply,
-        );
+        dispatch(guard, reader, message, sender, buffers, started, &mut reply);
     }));
     if whole.is_err() {
+        let context = guard.context();
         context.metrics().panics.count(Part::Dns);
-        if let Some(reply) = reply {
+        let kind = AnswerKind::Query(AnswerClass::Error);
+        if let Some(reply) = reply
+            && guard.decide(kind, &sender, Proof::Absent) == Fate::Answer
+        {
             let answer = servfail(message, sender.transport);
             let request = Request::new(sender.transport, sender.peer, Kind::Unread);
             let tally = context.metrics().dns();
@@ -66,7 +63,7 @@ pub(super) fn handle(
 
 /// Takes `reply` out when it is called or handed on.
 fn dispatch(
-    context: &Arc<Context>,
+    guard: &Guard,
     reader: &Reader<'_>,
     message: &[u8],
     sender: Sender,
@@ -74,7 +71,10 @@ fn dispatch(
     started: Instant,
     reply: &mut Option<ReplyTo>,
 ) {
-    let Sender { transport, peer } = sender;
+    let Sender {
+        transport, peer, ..
+    } = sender;
+    let context = guard.context();
     let tally = context.metrics().dns();
     let query = match Query::parse(message) {
         Ok(query) => query,
@@ -83,15 +83,13 @@ fn dispatch(
             tally.request(request, Outcome::Malformed);
             let mut header = [0; 12];
             let length = unreadable.answer(message, &mut header);
-            if length > 0 {
+            if length == 0 {
+                let dropped = context.metrics().dropped(transport);
+                dropped.count(Dropped::Unanswerable);
+            } else if guard.decide(AnswerKind::Unreadable, &sender, Proof::Absent) == Fate::Answer {
                 let rcode = Rcode(u16::from(header[3] & 15));
                 tally.answer(request, Outcome::Malformed, rcode, length);
                 send(reply, header[..length].to_vec());
-            } else {
-                context
-                    .metrics()
-                    .dropped(transport)
-                    .count(Dropped::Unanswerable);
             }
             return;
         }
@@ -100,21 +98,41 @@ fn dispatch(
     tests::break_off_if_asked(&query);
     let kind = Kind::of(&query);
     let request = Request::new(transport, peer, kind);
-    let mut exchange = Exchange::new(transport, context.clock().seconds());
+    let mut exchange = guard.exchange(&query, &sender, context.clock().seconds());
+    let limited = |kind, reply: &mut Option<ReplyTo>| {
+        let fate = guard.decide(kind, &sender, exchange.cookie);
+        if fate == Fate::Slip {
+            let mut answer = vec![0; UDP_ANSWER_OCTETS];
+            let written = slipped(&query, exchange, &mut answer);
+            answer.truncate(written.len);
+            tally.answer(request, Outcome::RateLimited, written.rcode, written.len);
+            send(reply, answer);
+        }
+        fate != Fate::Answer
+    };
     let authentication = match authenticate(context, &query, exchange.now) {
         Ok(authentication) => authentication,
         Err(unauthentic) => {
-            let answer = unauthentic.answer(&query, exchange);
             context.metrics().tsig_failed(unauthentic.error());
             tally.request(request, Outcome::TsigFailed);
+            if limited(AnswerKind::Unauthentic, reply) {
+                return;
+            }
+            let answer = unauthentic.answer(&query, exchange);
             let rcode = unauthentic.rcode();
             tally.answer(request, Outcome::TsigFailed, rcode, answer.len());
             return send(reply, answer);
         }
     };
-    tally.request(request, Outcome::Answered);
     // An EDNS version that we do not speak is answered before anything else is looked at (RFC 6891 6.1.3).
     if kind == Kind::Update && query.edns().is_none_or(|edns| edns.version == 0) {
+        // Before it can change anything. A signature proves the author, whose share is limited elsewhere (D13).
+        if matches!(authentication, Authentication::Unsigned)
+            && limited(AnswerKind::UnsignedUpdate, reply)
+        {
+            return tally.request(request, Outcome::RateLimited);
+        }
+        tally.request(request, Outcome::Answered);
         *reply = reply
             .take()
             .map(|reply| counted(context, request, started, reply));
@@ -129,15 +147,18 @@ fn dispatch(
     let view = AnswerView::new(reader, context.served(), owner, located, &buffers.records);
     buffers.answer.resize(MESSAGE_OCTETS, 0);
     let answered = answer(&view, &query, exchange, &mut buffers.answer);
-    let mut out = buffers.answer[..answered.len].to_vec();
+    let settled = guard.settle(&query, exchange, &sender, answered, &mut buffers.answer);
+    tally.request(request, settled.outcome);
+    if settled.len == 0 {
+        return;
+    }
+    let mut out = buffers.answer[..settled.len].to_vec();
     if let Authentication::Signed(signed) = &authentication {
         signed.sign_answer(&mut out, exchange.now);
     }
-    if !out.is_empty() {
-        tally.answer(request, Outcome::Answered, answered.rcode, out.len());
-        tally.took(transport, kind, started.elapsed(), 1);
-        send(reply, out);
-    }
+    tally.answer(request, settled.outcome, settled.rcode, out.len());
+    tally.took(transport, kind, started.elapsed(), 1);
+    send(reply, out);
 }
 
 fn send(reply: &mut Option<ReplyTo>, answer: Vec<u8>) {

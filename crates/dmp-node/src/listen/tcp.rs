@@ -1,23 +1,28 @@
 //! TCP: many requests a connection, answered in the order they become ready (RFC 7766, node.md 2.1).
 //!
-//! Deadlines bound every state that a client can leave a connection in.
+//! Deadlines bound every state that a client can leave a connection in, and answers that a client does not read bound
+//! what is read from it.
 
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dmp_dns::answer::Transport;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
-use super::connections::{Busy, Connection, Connections, Prefix};
-use super::pipeline::{self, Buffers, Sender};
+use super::connections::{Busy, Connection, Connections};
+use super::guard::{Guard, Sender};
+use super::pipeline::{self, Buffers};
+use super::prefix::Prefix;
 use crate::access::bucket::TokenBuckets;
 use crate::context::Context;
-use crate::limits::{TCP_IDLE, TCP_MESSAGE_DEADLINE, TCP_PIPELINE, TCP_REQUESTS};
+use crate::limits::{TCP_MESSAGE_DEADLINE, TCP_PIPELINE, TCP_REQUESTS, TCP_UNSENT};
 use crate::metrics::{ConnectionEvent, DnsTally, Dropped, Kind, Outcome, Request};
 use crate::repeated::log_repeated;
 
@@ -29,56 +34,88 @@ const CONNECTIONS_PER_REQUEST: usize = 8;
 
 /// What all connections share.
 struct Shared {
-    context: Arc<Context>,
+    guard: Arc<Guard>,
+    connections: Arc<Connections>,
     limiter: TokenBuckets<Prefix>,
-    /// Requests in work. Taken only when a whole request has been read, so idle connections hold none.
+    /// Requests in work. Taken only when a whole request has been read, so idle connections hold none, and given back
+    /// when the answer is made, so connections that do not read their answers hold none either.
     working: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
 }
 
-/// An answer on its way out, with the places it gives back when written.
+/// An answer on its way out, with the place in the pipeline that it gives back when written.
 struct Outgoing {
     answer: Vec<u8>,
-    _places: Places,
+    _place: OwnedSemaphorePermit,
 }
 
-/// What a request holds until its answer is written or dropped.
-struct Places {
-    _pipeline: OwnedSemaphorePermit,
+/// What a request holds until its answer is made.
+struct InWork {
     _working: OwnedSemaphorePermit,
     _busy: Busy,
 }
 
+/// Octets of answers on one connection that are not written yet.
+#[derive(Default)]
+struct Unsent {
+    octets: AtomicUsize,
+    written: Notify,
+}
+
+impl Unsent {
+    fn add(&self, octets: usize) {
+        self.octets.fetch_add(octets, Ordering::Relaxed);
+    }
+
+    fn remove(&self, octets: usize) {
+        self.octets.fetch_sub(octets, Ordering::Relaxed);
+        self.written.notify_one();
+    }
+
+    /// Waits until there is room for another answer.
+    async fn room(&self) {
+        while self.octets.load(Ordering::Relaxed) > TCP_UNSENT {
+            self.written.notified().await;
+        }
+    }
+}
+
 /// Accepts connections until `stop`, then waits for those that are open to finish what is in work.
 pub(super) async fn serve(
-    context: Arc<Context>,
+    guard: Arc<Guard>,
     listener: TcpListener,
     mut stop: watch::Receiver<bool>,
 ) {
+    let context = Arc::clone(guard.context());
     let settings = context.settings();
-    let connections = Connections::new(
-        (settings.max_concurrency * CONNECTIONS_PER_REQUEST).max(CONNECTIONS_LEAST),
-    );
+    let most = settings
+        .tcp_connections
+        .unwrap_or((settings.max_concurrency * CONNECTIONS_PER_REQUEST).max(CONNECTIONS_LEAST));
     let shared = Arc::new(Shared {
+        connections: Connections::new(most, settings.tcp_connections_per_prefix),
         limiter: TokenBuckets::new(settings.dns_rate, settings.dns_burst),
         working: Arc::new(Semaphore::new(settings.max_concurrency.max(1))),
         stop: stop.clone(),
-        context: Arc::clone(&context),
+        guard,
     });
     let mut tasks = tokio::task::JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    if let Some(connection) = connections.admit(Prefix::of(peer.ip())) {
+                    let prefix = Prefix::of(peer.ip(), shared.guard.lengths());
+                    if let Some(connection) = shared.connections.admit(prefix) {
                         tasks.spawn(converse(Arc::clone(&shared), stream, peer, connection));
                     } else {
                         let counts = &context.metrics().dns_connections;
                         counts.events.count(ConnectionEvent::Refused);
                     }
                 }
+                Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    log_repeated!(warn, %error, open = connections.count(), "accepting a TCP connection failed");
+                    let open = shared.connections.count();
+                    log_repeated!(warn, %error, open, "accepting a TCP connection failed");
+                    shared.connections.make_room();
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
@@ -89,6 +126,19 @@ pub(super) async fn serve(
     drop(listener);
     let drained = async { while tasks.join_next().await.is_some() {} };
     let _ = timeout(TCP_MESSAGE_DEADLINE, drained).await;
+}
+
+/// Whether an error of `accept` is about a connection that is gone already; the next one is waiting (accept(2)).
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::Interrupted
+            | ErrorKind::NetworkDown
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::HostUnreachable
+    )
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {
@@ -102,21 +152,32 @@ async fn converse(
     peer: SocketAddr,
     connection: Connection,
 ) {
-    let counts = &shared.context.metrics().dns_connections;
+    let context = shared.guard.context();
+    let counts = &context.metrics().dns_connections;
     let _open = counts.open();
     // Answers are whole messages; waiting to fill a segment would only delay them.
     let _ = stream.set_nodelay(true);
     let (reading, writing) = stream.into_split();
-    let (answers, outgoing) = mpsc::unbounded_channel(); // bounded by the pipeline's places
-    let writer = tokio::spawn(write(Arc::clone(&shared.context), writing, outgoing));
+    let (answers, outgoing) = mpsc::unbounded_channel(); // bounded by the pipeline's places and by `unsent`
+    let unsent = Arc::new(Unsent::default());
+    let mut writer = tokio::spawn(write(
+        Arc::clone(context),
+        writing,
+        outgoing,
+        Arc::clone(&unsent),
+    ));
     let mut stop = shared.stop.clone();
     tokio::select! {
-        () = read(&shared, reading, peer.ip(), &connection, answers) => {}
+        () = read(&shared, reading, peer.ip(), &connection, &answers, &unsent) => {}
+        () = answers.closed() => {} // the client does not read
         () = connection.evicted() => counts.events.count(ConnectionEvent::Evicted),
         () = stopped(&mut stop) => {}
     }
-    // Reading is over; what is in work is still answered. The writer ends with the last of it.
-    let _ = writer.await;
+    // Reading is over; what is in work is still answered. The writer ends with the last of it, or when it is time.
+    drop(answers);
+    if timeout(TCP_MESSAGE_DEADLINE, &mut writer).await.is_err() {
+        writer.abort();
+    }
 }
 
 /// Reads and dispatches requests until the client, a deadline or a limit ends it.
@@ -125,22 +186,25 @@ async fn read(
     mut reading: OwnedReadHalf,
     peer: IpAddr,
     connection: &Connection,
-    answers: mpsc::UnboundedSender<Outgoing>,
+    answers: &mpsc::UnboundedSender<Outgoing>,
+    unsent: &Arc<Unsent>,
 ) {
-    let prefix = Prefix::of(peer);
-    let sender = Sender {
-        transport: Transport::Tcp,
-        peer: peer.to_canonical(),
-    };
     let pipeline = Arc::new(Semaphore::new(TCP_PIPELINE));
-    let zone = Arc::clone(shared.context.zone());
+    let context = shared.guard.context();
+    let zone = Arc::clone(context.zone());
+    let (peer, prefix) = (
+        peer.to_canonical(),
+        Prefix::of(peer, shared.guard.lengths()),
+    );
     let (mut message, mut buffers) = (Vec::new(), Buffers::default());
     for _ in 0..TCP_REQUESTS {
-        // More requests than places stay unread, which pushes back on the sender.
-        let Ok(in_pipeline) = Arc::clone(&pipeline).acquire_owned().await else {
+        // More requests than places, or answers than are read, stay unread, which pushes back on the sender.
+        let Ok(place) = Arc::clone(&pipeline).acquire_owned().await else {
             return;
         };
-        let Ok(Ok(first)) = timeout(TCP_IDLE, reading.read_u8()).await else {
+        unsent.room().await;
+        let idle = shared.connections.idle_limit();
+        let Ok(Ok(first)) = timeout(idle, reading.read_u8()).await else {
             return;
         };
         if !matches!(
@@ -153,33 +217,37 @@ async fn read(
         ) {
             return;
         }
-        if !shared.limiter.take(&prefix) {
-            let metrics = shared.context.metrics();
-            let request = Request::new(sender.transport, sender.peer, Kind::Unread);
+        if !shared.guard.is_exempt(peer) && !shared.limiter.take(&prefix) {
+            let metrics = context.metrics();
+            let request = Request::new(Transport::Tcp, peer, Kind::Unread);
             metrics.dns().request(request, Outcome::RateLimited);
-            metrics
-                .dropped(sender.transport)
-                .count(Dropped::RateLimited);
+            metrics.dropped(Transport::Tcp).count(Dropped::RateLimited);
             return;
         }
         let Ok(working) = Arc::clone(&shared.working).acquire_owned().await else {
             return;
         };
-        let places = Places {
-            _pipeline: in_pipeline,
+        let in_work = InWork {
             _working: working,
             _busy: connection.begin_request(),
         };
-        let answers = answers.clone();
-        let reply = Box::new(move |answer| {
+        let (answers, unsent) = (answers.clone(), Arc::clone(unsent));
+        let reply = Box::new(move |answer: Vec<u8>| {
+            drop(in_work);
+            unsent.add(answer.len());
             // A connection that is gone takes no answer.
             let _ = answers.send(Outgoing {
                 answer,
-                _places: places,
+                _place: place,
             });
         });
+        let sender = Sender {
+            transport: Transport::Tcp,
+            peer,
+            at: shared.guard.micros(),
+        };
         pipeline::handle(
-            &shared.context,
+            &shared.guard,
             &zone.reader(),
             &message,
             sender,
@@ -207,9 +275,10 @@ async fn write(
     context: Arc<Context>,
     mut writing: OwnedWriteHalf,
     mut outgoing: mpsc::UnboundedReceiver<Outgoing>,
+    unsent: Arc<Unsent>,
 ) {
     let mut framed = Vec::new();
-    while let Some(Outgoing { answer, _places }) = outgoing.recv().await {
+    while let Some(Outgoing { answer, _place }) = outgoing.recv().await {
         let Ok(length) = u16::try_from(answer.len()) else {
             continue;
         };
@@ -220,12 +289,11 @@ async fn write(
             timeout(TCP_MESSAGE_DEADLINE, writing.write_all(&framed)).await,
             Ok(Ok(()))
         ) {
-            context
-                .metrics()
-                .dropped(Transport::Tcp)
-                .count(Dropped::Unsent);
+            let dropped = context.metrics().dropped(Transport::Tcp);
+            dropped.count(Dropped::Unsent);
             return;
         }
+        unsent.remove(answer.len());
     }
     let _ = writing.shutdown().await;
 }

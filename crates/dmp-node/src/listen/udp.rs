@@ -10,14 +10,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use dmp_dns::Opcode;
-use dmp_dns::answer::{Exchange, Transport, answer_located};
+use dmp_dns::answer::{Transport, answer_located};
 use dmp_dns::query::{NameBuffer, Query};
 
-use super::pipeline::{self, Buffers, Sender};
+use super::guard::{Guard, Sender};
+use super::pipeline::{self, Buffers};
 use super::socket::{Answers, Batch, Datagram, Requests};
 use crate::context::Context;
 use crate::limits::{BATCH, NAME_OCTETS};
-use crate::metrics::{DnsTally, Dropped, Kind, Outcome, Request, ThreadTally};
+use crate::metrics::{DnsTally, Dropped, Kind, Request, ThreadTally};
 use crate::repeated::log_repeated;
 use crate::zone::{AnswerView, Reader};
 
@@ -27,10 +28,11 @@ const ERROR_PAUSE: Duration = Duration::from_millis(50);
 const FEW: usize = 4;
 
 /// Serves `socket` until `stop` is set.
-pub(super) fn serve(context: &Arc<Context>, socket: &Arc<UdpSocket>, stop: &AtomicBool) {
+pub(super) fn serve(guard: &Guard, socket: &Arc<UdpSocket>, stop: &AtomicBool) {
+    let context = guard.context();
     let mut batch = Batch::new();
     let mut thread = Thread {
-        context,
+        guard,
         socket,
         reader: context.zone().reader(),
         names: vec![[0; NAME_OCTETS]; BATCH].into_boxed_slice(),
@@ -73,7 +75,7 @@ fn sent(context: &Context, lost: usize) {
 
 /// What one thread keeps from round to round.
 struct Thread<'a> {
-    context: &'a Arc<Context>,
+    guard: &'a Guard,
     socket: &'a Arc<UdpSocket>,
     reader: Reader<'a>,
     /// Lower-case names of the round's requests.
@@ -108,15 +110,9 @@ impl Thread<'_> {
             }
         }));
         if whole.is_err() {
+            let at = self.guard.micros();
             for index in self.done..count {
-                answer_other(
-                    self.context,
-                    self.socket,
-                    &self.reader,
-                    &mut self.buffers,
-                    requests,
-                    index,
-                );
+                self.answer_other(requests, index, at);
             }
         }
     }
@@ -129,7 +125,8 @@ impl Thread<'_> {
         mut answers: Answers<'_>,
     ) {
         self.reader.refresh();
-        let now = self.context.clock().seconds();
+        let (guard, context) = (self.guard, self.guard.context());
+        let (now, at) = (context.clock().seconds(), guard.micros());
         let mut plain: [Option<Plain<'_>>; N] = [None; N];
 
         // Read all requests and set their slots on the way from memory.
@@ -164,7 +161,7 @@ impl Thread<'_> {
             black_box(self.reader.fetch_entry(plain.slot));
         }
         // Answer; what is needed is in the cache by now.
-        for (index, (plain, name)) in plain.iter().zip(self.names.iter()).enumerate().take(count) {
+        for (index, plain) in plain.iter().enumerate().take(count) {
             let Some(Plain {
                 query,
                 name_octets,
@@ -172,80 +169,66 @@ impl Thread<'_> {
                 ..
             }) = plain
             else {
-                answer_other(
-                    self.context,
-                    self.socket,
-                    &self.reader,
-                    &mut self.buffers,
-                    requests,
-                    index,
-                );
+                self.answer_other(requests, index, at);
                 self.done = index + 1;
                 continue;
             };
-            let owner = &name[..*name_octets];
+            let owner = &self.names[index][..*name_octets];
             let located = self.reader.locate(owner, *hash, &mut self.buffers.records);
             let view = AnswerView::new(
                 &self.reader,
-                self.context.served(),
+                context.served(),
                 owner,
                 located,
                 &self.buffers.records,
             );
-            let exchange = Exchange::new(Transport::UDP, now);
-            let answered = answer_located(
-                &view,
-                query,
-                owner,
-                view.located(),
-                exchange,
-                answers.buffer(),
-            );
-            let peer = requests.peer(index);
-            let request = Request::new(Transport::UDP, peer, Kind::of(query));
-            self.tally.request(request, Outcome::Answered);
-            if answered.len > 0 {
-                answers.queue(index, answered.len);
+            let sender = self.sender(requests, index, at);
+            let exchange = guard.exchange(query, &sender, now);
+            let out = answers.buffer();
+            let answered = answer_located(&view, query, owner, view.located(), exchange, out);
+            let settled = guard.settle(query, exchange, &sender, answered, out);
+            let request = Request::new(sender.transport, sender.peer, Kind::of(query));
+            self.tally.request(request, settled.outcome);
+            if settled.len > 0 {
+                answers.queue(index, settled.len);
                 self.tally
-                    .answer(request, Outcome::Answered, answered.rcode, answered.len);
+                    .answer(request, settled.outcome, settled.rcode, settled.len);
             }
             self.plain += 1;
             self.done = index + 1;
         }
     }
-}
 
-/// UPDATE, signed requests, requests longer than usual, and what cannot be read: each is answered by itself.
-fn answer_other(
-    context: &Arc<Context>,
-    socket: &Arc<UdpSocket>,
-    reader: &Reader<'_>,
-    buffers: &mut Buffers,
-    requests: Requests<'_>,
-    index: usize,
-) {
-    let (origin, socket) = (requests.origin(index), Arc::clone(socket));
-    let counting = Arc::clone(context);
-    let reply = Box::new(move |answer: Vec<u8>| {
-        if let Err(error) = origin.send(&socket, &answer) {
-            counting
-                .metrics()
-                .dropped(Transport::UDP)
-                .count(Dropped::Unsent);
-            tracing::debug!(%error, "an answer was not sent");
+    /// Who sent request `index`, received at `at`.
+    fn sender(&self, requests: Requests<'_>, index: usize, at: u64) -> Sender {
+        Sender {
+            transport: self.guard.udp(),
+            peer: requests.peer(index),
+            at,
         }
-    });
-    let sender = Sender {
-        transport: Transport::UDP,
-        peer: requests.peer(index),
-    };
-    match requests.datagram(index) {
-        Datagram::Whole(message) => {
-            pipeline::handle(context, reader, message, sender, buffers, reply)
-        }
-        Datagram::Parts(head, tail) => {
-            let message = [head, tail].concat();
-            pipeline::handle(context, reader, &message, sender, buffers, reply);
-        }
+    }
+
+    /// UPDATE, signed requests, requests longer than usual, and what cannot be read: each is answered by itself.
+    fn answer_other(&mut self, requests: Requests<'_>, index: usize, at: u64) {
+        let (origin, socket) = (requests.origin(index), Arc::clone(self.socket));
+        let context = Arc::clone(self.guard.context());
+        let reply = Box::new(move |answer: Vec<u8>| {
+            if let Err(error) = origin.send(&socket, &answer) {
+                let dropped = context.metrics().dropped(Transport::UDP);
+                dropped.count(Dropped::Unsent);
+                tracing::debug!(%error, "an answer was not sent");
+            }
+        });
+        let joined;
+        let message = match requests.datagram(index) {
+            Datagram::Whole(message) => message,
+            Datagram::Parts(head, tail) => {
+                joined = [head, tail].concat();
+                &joined
+            }
+        };
+        let sender = self.sender(requests, index, at);
+        let buffers = &mut self.buffers;
+        pipeline::handle(self.guard, &self.reader, message, sender, buffers, reply);
     }
 }

@@ -92,6 +92,13 @@ fn dns(all: &mut Exposition, metrics: &Metrics) {
             dropped.count(&[("proto", proto), ("reason", reason)], count);
         }
     }
+    let limited = all.counter(
+        "dmp_rrl_total",
+        "UDP answers above the limit of their network, by what went instead: TC=1, BADCOOKIE, nothing",
+    );
+    for (action, count) in metrics.limited.read() {
+        limited.count(&[("action", action)], count);
+    }
     let durations = all.histogram(
         "dmp_dns_request_duration_seconds",
         "Time from a DNS request received to its answer handed over, by opcode and transport",

@@ -43,6 +43,15 @@ labels! {
 }
 
 labels! {
+    /// What an answer over UDP that is above its limit became (D12).
+    Limited {
+        Slip = "slip",
+        Cookie = "cookie",
+        Drop = "drop",
+    }
+}
+
+labels! {
     /// Why a signature was not accepted (RFC 8945 5.2).
     Tsig {
         BadKey = "badkey",

@@ -18,7 +18,8 @@ pub(crate) use dns::{DnsTally, Kind, Outcome, Request, ThreadTally};
 pub(crate) use exposition::Format;
 pub(crate) use families::{Observed, expose};
 pub(crate) use labels::{
-    Claim, ConnectionEvent, Dropped, Labelled, Part, Registration, Role, StoreWrite, Update,
+    Claim, ConnectionEvent, Dropped, Labelled, Limited, Part, Registration, Role, StoreWrite,
+    Update,
 };
 pub use panics::log_panics;
 
@@ -59,6 +60,7 @@ pub struct Metrics {
     start: Instant,
     dns: Dns,
     dropped: [Labelled<Dropped>; 2],
+    pub(crate) limited: Labelled<Limited>,
     tsig_errors: Labelled<Tsig>,
     pub(crate) updates: Labelled<Update>,
     pub(crate) claims: Labelled<Claim>,
@@ -93,6 +95,7 @@ impl Metrics {
             start: Instant::now(),
             dns: Dns::default(),
             dropped: Default::default(),
+            limited: Labelled::default(),
             tsig_errors: Labelled::default(),
             updates: Labelled::default(),
             claims: Labelled::default(),

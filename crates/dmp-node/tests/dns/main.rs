@@ -2,8 +2,11 @@
 
 mod claims;
 mod durability;
+mod limits;
+mod matrix;
 mod queries;
 mod support;
+mod tcp;
 mod transport;
 mod updates;
 mod vectors;

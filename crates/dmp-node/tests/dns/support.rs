@@ -88,8 +88,13 @@ impl Node {
 
     /// Sends one datagram and waits for one.
     pub(crate) fn udp(&self, request: &[u8]) -> Vec<u8> {
-        self.socket.send(request).unwrap();
+        self.send(request);
         self.receive()
+    }
+
+    /// Sends one datagram.
+    pub(crate) fn send(&self, request: &[u8]) {
+        self.socket.send(request).unwrap();
     }
 
     pub(crate) fn receive(&self) -> Vec<u8> {

@@ -32,6 +32,7 @@ const FAMILIES: &[(&str, &str)] = &[
     ("dmp_records", "gauge"),
     ("dmp_registration_total", "counter"),
     ("dmp_role", "gauge"),
+    ("dmp_rrl_total", "counter"),
     ("dmp_store_bytes", "gauge"),
     ("dmp_store_commit_duration_seconds", "histogram"),
     ("dmp_store_commit_requests", "histogram"),

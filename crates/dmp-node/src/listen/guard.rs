@@ -1,0 +1,194 @@
+//! What stands between the node and strangers who can forge where they write from: cookies, response-rate limiting, and
+//! the size of a datagram (D12, node.md 2.8).
+//!
+//! Over UDP every answer is charged to the prefix it would go to and its kind, unless the request proves its address
+//! by a cookie or its author by a signature on an UPDATE. It decides; writing and sending are the listeners'.
+
+use std::hash::BuildHasher;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use dmp_dns::Rcode;
+use dmp_dns::answer::{AnswerClass, Answered, Exchange, Transport, slipped};
+use dmp_dns::cookie::Proof;
+use dmp_dns::query::Query;
+use foldhash::quality::RandomState;
+
+use super::cookies::CookieSecrets;
+use super::prefix::Prefix;
+use super::rate::{RateTable, Taken};
+use crate::config;
+use crate::context::Context;
+use crate::metrics::{Dropped, Limited, Outcome};
+use crate::settings::PrefixLengths;
+
+/// What all listeners ask.
+#[derive(Debug)]
+pub(super) struct Guard {
+    context: Arc<Context>,
+    /// `None`: no limit.
+    rates: Option<RateTable>,
+    /// Seeded, so that nobody can choose who shares a bucket.
+    hasher: RandomState,
+    lengths: PrefixLengths,
+    exempt: Vec<config::Prefix>,
+    cookies: CookieSecrets,
+    nsid: Option<Vec<u8>>,
+    payload: u16,
+    start: Instant,
+}
+
+/// Where a request came from, how, and when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sender {
+    /// UDP or TCP; only over UDP the address may be forged.
+    pub(super) transport: Transport,
+    /// The address an answer goes to.
+    pub(super) peer: IpAddr,
+    /// [`Guard::micros`] when it was received.
+    pub(super) at: u64,
+}
+
+/// Kinds of answers that have a bucket each, so that a flood of one kind does not cost a client the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum AnswerKind {
+    /// An answer to a query.
+    Query(AnswerClass),
+    /// FORMERR or NOTIMP to what cannot be read.
+    Unreadable,
+    /// The answer to an UPDATE without a signature.
+    UnsignedUpdate,
+    /// The answer to a signature that does not hold.
+    Unauthentic,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is answered.
+    Answer,
+    /// It is told how to come through ([`slipped`]).
+    Slip,
+    /// Nothing goes back.
+    Silence,
+}
+
+/// What goes back after all.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settled {
+    /// Octets at the start of the buffer; 0 for nothing.
+    pub(super) len: usize,
+    pub(super) rcode: Rcode,
+    pub(super) outcome: Outcome,
+}
+
+impl Guard {
+    /// The guard that the settings ask for.
+    pub(super) fn new(context: &Arc<Context>) -> io::Result<Self> {
+        let settings = context.settings();
+        let now = context.clock().seconds();
+        Ok(Self {
+            context: Arc::clone(context),
+            rates: RateTable::new(settings.dns_rate, settings.dns_burst),
+            hasher: RandomState::default(),
+            lengths: settings.dns_prefixes,
+            exempt: settings.dns_rate_exempt.clone(),
+            cookies: CookieSecrets::new(settings.cookie_secrets.as_ref(), now)?,
+            nsid: settings.nsid.clone(),
+            payload: settings.udp_payload,
+            start: Instant::now(),
+        })
+    }
+
+    /// What the node is made of.
+    pub(super) fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// Microseconds of a clock that does not run backwards.
+    pub(super) fn micros(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// UDP with this node's limit.
+    pub(super) fn udp(&self) -> Transport {
+        Transport::Udp {
+            payload: self.payload,
+        }
+    }
+
+    /// How many bits of an address count.
+    pub(super) fn lengths(&self) -> PrefixLengths {
+        self.lengths
+    }
+
+    /// Whether nothing is limited for this address.
+    pub(super) fn is_exempt(&self, address: IpAddr) -> bool {
+        self.exempt.iter().any(|prefix| prefix.contains(address))
+    }
+
+    /// The exchange that `query` began, its cookie judged at `now` (Unix seconds).
+    pub(super) fn exchange(&self, query: &Query<'_>, sender: &Sender, now: u64) -> Exchange<'_> {
+        let mut exchange = Exchange::new(sender.transport, now);
+        exchange.nsid = self.nsid.as_deref();
+        if let Some(cookie) = query.cookie() {
+            let secrets = self.cookies.at(now);
+            exchange.cookie = secrets.judge(Some(cookie), sender.peer, now);
+        }
+        exchange
+    }
+
+    /// Whether an answer of this kind may go to `sender`, whose request proves what `proof` says.
+    pub(super) fn decide(&self, kind: AnswerKind, sender: &Sender, proof: Proof) -> Fate {
+        let Some(rates) = &self.rates else {
+            return Fate::Answer;
+        };
+        if sender.transport == Transport::Tcp || proof.is_valid() {
+            return Fate::Answer;
+        }
+        let key = (kind, Prefix::of(sender.peer, self.lengths));
+        let metrics = self.context.metrics();
+        match rates.take(self.hasher.hash_one(key), sender.at) {
+            Taken::Granted => Fate::Answer,
+            _ if self.is_exempt(sender.peer) => Fate::Answer,
+            // There is no shorter answer to it.
+            Taken::Slipped if kind != AnswerKind::Unreadable => {
+                let cookie = proof.answer().map_or(Limited::Slip, |_| Limited::Cookie);
+                metrics.limited.count(cookie);
+                Fate::Slip
+            }
+            Taken::Slipped | Taken::Dropped => {
+                metrics.limited.count(Limited::Drop);
+                metrics
+                    .dropped(sender.transport)
+                    .count(Dropped::RateLimited);
+                Fate::Silence
+            }
+        }
+    }
+
+    /// What goes to `sender` after an answer to `query` was written to `out`: that, a shorter one written over it, or
+    /// nothing.
+    pub(super) fn settle(
+        &self,
+        query: &Query<'_>,
+        exchange: Exchange<'_>,
+        sender: &Sender,
+        answered: Answered,
+        out: &mut [u8],
+    ) -> Settled {
+        let kind = AnswerKind::Query(answered.class);
+        let (answered, outcome) = match self.decide(kind, sender, exchange.cookie) {
+            Fate::Answer => (answered, Outcome::Answered),
+            Fate::Slip => (slipped(query, exchange, out), Outcome::RateLimited),
+            Fate::Silence => (Answered { len: 0, ..answered }, Outcome::RateLimited),
+        };
+        Settled {
+            len: answered.len,
+            rcode: answered.rcode,
+            outcome,
+        }
+    }
+}
