@@ -9,6 +9,7 @@ pub mod config;
 pub mod context;
 pub mod credentials;
 pub mod http;
+pub mod import;
 pub mod limits;
 pub mod listen;
 pub mod metrics;

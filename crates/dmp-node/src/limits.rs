@@ -129,3 +129,6 @@ pub const AUDIT_SECONDS: u64 = 7_776_000;
 pub const STRANGER_RATE: f64 = 1.0;
 /// See [`STRANGER_RATE`].
 pub const STRANGER_BURST: f64 = 60.0;
+
+/// Rows that an import names when it leaves them out; beyond that it only counts them.
+pub const REPORTED_ROWS: usize = 100;

@@ -172,14 +172,20 @@ fn insert(
         spk,
         grant.x25519.map(hex::encode).unwrap_or_default(),
     ])?;
-    let mut pattern_row =
-        sql.prepare_cached("INSERT INTO tsig_pattern (pattern, key) VALUES (?1, ?2)")?;
-    for pattern in grant
-        .allowed_suffixes
-        .iter()
-        .filter(|pattern| !pattern.contains('*'))
-    {
-        pattern_row.execute([pattern, &grant.name])?;
-    }
+    pattern_rows(sql, &grant.name, &grant.allowed_suffixes)?;
     Ok(superseded)
+}
+
+/// Writes the patterns of a key that have no `*` where collisions are looked for.
+pub(crate) fn pattern_rows(
+    sql: &Connection,
+    key: &str,
+    patterns: &[String],
+) -> rusqlite::Result<()> {
+    let mut insert =
+        sql.prepare_cached("INSERT INTO tsig_pattern (pattern, key) VALUES (?1, ?2)")?;
+    for pattern in patterns.iter().filter(|pattern| !pattern.contains('*')) {
+        insert.execute([pattern.as_str(), key])?;
+    }
+    Ok(())
 }

@@ -12,6 +12,7 @@ pub(crate) use audit::insert as write_audit;
 pub use audit::{AuditEvent, AuditRow};
 pub use deny::Denied;
 pub use keys::KeyGrant;
+pub(crate) use keys::pattern_rows;
 pub use tokens::{Token, TokenGrant, TokenHash, TokenText};
 
 use crate::access::{Keyring, TokenHolder};

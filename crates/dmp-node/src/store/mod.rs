@@ -4,6 +4,7 @@
 //! Many closures share one commit (group commit). The store decides nothing about rights; the closures do.
 
 mod draft;
+pub(crate) mod offline;
 mod schema;
 mod writer;
 
@@ -18,6 +19,7 @@ use rusqlite::Connection;
 use thiserror::Error;
 
 pub use draft::{Draft, Published, WriterTag};
+pub(crate) use schema::{is_ours, refuse_if_in_use};
 
 use crate::clock::Clock;
 use crate::limits;

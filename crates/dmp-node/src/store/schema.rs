@@ -210,13 +210,34 @@ fn recognise(path: &Path) -> Result<bool, OpenError> {
     if header.is_empty() {
         return Ok(true);
     }
-    // The application id is the big-endian word at offset 68 of the database header.
-    let ours =
-        header.starts_with(MAGIC) && header.get(68..72) == Some(&APPLICATION_ID.to_be_bytes());
-    if ours {
+    if is_ours(&header) {
         Ok(false)
     } else {
         Err(OpenError::Foreign(path.into()))
+    }
+}
+
+/// Whether a file that begins so was made by this program.
+pub(crate) fn is_ours(header: &[u8]) -> bool {
+    // The application id is the big-endian word at offset 68 of the database header.
+    header.starts_with(MAGIC) && header.get(68..72) == Some(&APPLICATION_ID.to_be_bytes())
+}
+
+/// An error while a node has the file open; changes nothing.
+pub(crate) fn refuse_if_in_use(path: &Path) -> Result<(), OpenError> {
+    let path_of_lock = with_suffix(path, "-lock");
+    let taken = match File::open(&path_of_lock) {
+        Ok(lock) => lock.try_lock(),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(fs::TryLockError::Error(error)),
+    };
+    match taken {
+        Ok(()) => Ok(()),
+        Err(fs::TryLockError::WouldBlock) => Err(OpenError::InUse(path.into())),
+        Err(fs::TryLockError::Error(error)) => Err(OpenError::File {
+            path: path_of_lock,
+            error,
+        }),
     }
 }
 

@@ -1,0 +1,340 @@
+//! Joins rows of the reference with what the own database holds: owner names in lower case, duplicates merged, the later
+//! expiry kept (W-5), nothing of ours overwritten.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::path::Path;
+
+use dmp_dns::Name;
+use dmp_dns::tsig::{self, Algorithm};
+use rusqlite::{OptionalExtension, Transaction, params};
+use sha2::{Digest, Sha256};
+
+use super::ImportError;
+use super::report::{Report, SourceReport};
+use super::source::{RecordRow, Source, TokenRow, TsigRow};
+use crate::access::{Scope, ScopeKind};
+use crate::credentials::pattern_rows;
+use crate::limits::{NAME_CONTENT, VALUE_OCTETS, VALUE_OVERHEAD};
+use crate::zone::Owner;
+
+/// A value at a name, or a name alone, as 128 bits of a hash: an import may hold a million of them in memory.
+type Mark = [u8; 16];
+
+/// A value that the database holds.
+struct Held {
+    row: i64,
+    expires_at: i64,
+    /// Of an earlier row of the same import.
+    is_new: bool,
+}
+
+/// One import in progress.
+pub(super) struct Merge<'t> {
+    sql: &'t Transaction<'t>,
+    now: i64,
+    next_row: i64,
+    held: HashMap<Mark, Held>,
+    content: HashMap<Mark, u64>,
+    report: Report,
+}
+
+impl<'t> Merge<'t> {
+    /// Reads what is there already.
+    pub(super) fn new(sql: &'t Transaction<'t>, now: u64, next_row: i64) -> rusqlite::Result<Self> {
+        let mut merge = Self {
+            sql,
+            now: i64::try_from(now).unwrap_or(i64::MAX),
+            next_row,
+            held: HashMap::new(),
+            content: HashMap::new(),
+            report: Report::default(),
+        };
+        let mut statement = sql.prepare("SELECT id, owner, value, expires_at FROM record")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (owner, value): (String, String) = (row.get(1)?, row.get(2)?);
+            let held = Held {
+                row: row.get(0)?,
+                expires_at: row.get(3)?,
+                is_new: false,
+            };
+            *merge.content.entry(mark(&owner, None)).or_default() += size(&value);
+            merge.held.insert(mark(&owner, Some(&value)), held);
+        }
+        drop(rows);
+        drop(statement);
+        Ok(merge)
+    }
+
+    /// Takes over every row of one file.
+    pub(super) fn take(&mut self, source: &Source) -> Result<(), ImportError> {
+        self.report.sources.push(SourceReport {
+            file: source.path.clone(),
+            tables: source.tables.clone(),
+        });
+        self.report.heartbeats_left += source.count("heartbeats_seen");
+        self.report.audit_rows_left += source.count("token_audit");
+        let file = &source.path;
+        source.records(&mut |row| match row {
+            Ok(row) => self.record(file, row),
+            Err(name) => {
+                self.report.records.refused += 1;
+                self.report.refuse(file, &name, WRONG_TYPES);
+                Ok(())
+            }
+        })?;
+        source.keys(&mut |row| match row {
+            Ok(row) => self.key(file, row),
+            Err(name) => {
+                self.report.keys.refused += 1;
+                self.report.refuse(file, &name, WRONG_TYPES);
+                Ok(())
+            }
+        })?;
+        source.tokens(&mut |row| match row {
+            Ok(row) => self.token(file, row),
+            Err(name) => {
+                self.report.tokens.refused += 1;
+                self.report.refuse(file, &name, WRONG_TYPES);
+                Ok(())
+            }
+        })?;
+        Ok(())
+    }
+
+    /// The outcome, and the row id after the last one used.
+    pub(super) fn finish(mut self) -> rusqlite::Result<(Report, i64)> {
+        let mut statement = self.sql.prepare(
+            "SELECT pattern FROM tsig_pattern JOIN tsig_key ON tsig_key.name = tsig_pattern.key
+             WHERE revoked = 0 AND (expires_at = 0 OR expires_at > ?1) AND subject <> ''
+             GROUP BY pattern HAVING count(DISTINCT subject) > 1 ORDER BY pattern",
+        )?;
+        let shared = statement.query_map([self.now], |row| row.get(0))?;
+        self.report.shared_names = shared.collect::<Result<_, _>>()?;
+        Ok((self.report, self.next_row))
+    }
+
+    fn record(&mut self, file: &Path, row: RecordRow) -> rusqlite::Result<()> {
+        if row.expires_at <= self.now {
+            self.report.records.expired += 1;
+            return Ok(());
+        }
+        let owner = match Owner::parse(row.name.trim_end_matches('.')) {
+            Ok(owner) => owner.to_string(),
+            Err(reason) => {
+                self.report.records.refused += 1;
+                self.report.refuse(file, &row.name, reason);
+                return Ok(());
+            }
+        };
+        let content = self.content.entry(mark(&owner, None)).or_default();
+        let vacant = match self.held.entry(mark(&owner, Some(&row.value))) {
+            Entry::Occupied(mut held) => {
+                let held = held.get_mut();
+                if held.expires_at >= row.expires_at {
+                    self.report.records.present += 1;
+                    return Ok(());
+                }
+                held.expires_at = row.expires_at;
+                if held.is_new {
+                    // The same value in another letter case: one row, counted where it was added.
+                    self.report.records.present += 1;
+                } else {
+                    self.report.records.extended += 1;
+                }
+                let update =
+                    "UPDATE record SET ttl = ?2, stored_ms = ?3, expires_at = ?4 WHERE id = ?1";
+                self.sql.prepare_cached(update)?.execute(params![
+                    held.row,
+                    row.ttl,
+                    row.stored_ms,
+                    row.expires_at
+                ])?;
+                return Ok(());
+            }
+            Entry::Vacant(vacant) => vacant,
+        };
+        let too_large = row.value.len() as u64 > VALUE_OCTETS;
+        if too_large || *content + size(&row.value) > NAME_CONTENT {
+            let reason = if too_large {
+                "the value is longer than one TXT record holds"
+            } else {
+                "the values at this name are more than one name may hold"
+            };
+            self.report.records.refused += 1;
+            self.report.refuse(file, &owner, reason);
+            return Ok(());
+        }
+        *content += size(&row.value);
+        vacant.insert(Held {
+            row: self.next_row,
+            expires_at: row.expires_at,
+            is_new: true,
+        });
+        let insert = "INSERT INTO record (id, owner, value, ttl, stored_ms, expires_at, writer)
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)";
+        self.sql.prepare_cached(insert)?.execute(params![
+            self.next_row,
+            owner,
+            row.value,
+            row.ttl,
+            row.stored_ms,
+            row.expires_at
+        ])?;
+        self.next_row += 1;
+        self.report.records.added += 1;
+        Ok(())
+    }
+
+    /// Live keys, and revoked ones, which must stay dead (D9).
+    fn key(&mut self, file: &Path, row: TsigRow) -> rusqlite::Result<()> {
+        let is_expired = row.expires_at != 0 && row.expires_at <= self.now;
+        if is_expired && !row.revoked {
+            self.report.keys.expired += 1;
+            return Ok(());
+        }
+        let name = format!("{}.", row.name.trim_end_matches('.').to_ascii_lowercase());
+        let suffixes = suffixes(&row.allowed_suffixes);
+        if let Err(reason) = check_key(&name, &row, &suffixes) {
+            self.report.keys.refused += 1;
+            self.report.refuse(file, &name, reason);
+            return Ok(());
+        }
+        let same =
+            "SELECT secret = ?2 AND algorithm = ?3 AND revoked = ?4 FROM tsig_key WHERE name = ?1";
+        let algorithm = row.algorithm.to_ascii_lowercase();
+        let known: Option<bool> = self
+            .sql
+            .query_row(
+                same,
+                params![name, *row.secret, algorithm, row.revoked],
+                |row| row.get(0),
+            )
+            .optional()?;
+        match known {
+            Some(true) => self.report.keys.present += 1,
+            Some(false) => {
+                self.report.keys.refused += 1;
+                let reason = "this node has another key of that name, which stays";
+                self.report.refuse(file, &name, reason);
+            }
+            None => {
+                self.sql
+                    .prepare_cached(
+                        "INSERT INTO tsig_key (name, algorithm, secret, allowed_suffixes, created_at, expires_at,
+                             revoked, subject, registered_spk, registered_x25519_pub)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                    )?
+                    .execute(params![
+                        name,
+                        algorithm,
+                        *row.secret,
+                        suffixes.join("\n"),
+                        row.created_at,
+                        row.expires_at,
+                        row.revoked,
+                        row.subject,
+                        row.registered_spk.to_ascii_lowercase(),
+                        row.registered_x25519_pub.to_ascii_lowercase(),
+                    ])?;
+                pattern_rows(self.sql, &name, &suffixes)?;
+                self.report.keys.added += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Live tokens, and revoked ones for the operator's list.
+    fn token(&mut self, file: &Path, row: TokenRow) -> rusqlite::Result<()> {
+        let is_expired = row.expires_at.is_some_and(|expiry| expiry <= self.now);
+        if is_expired && row.revoked_at.is_none() {
+            self.report.tokens.expired += 1;
+            return Ok(());
+        }
+        let hash = row.token_hash.to_ascii_lowercase();
+        let is_hash = hash.len() == 64 && hash.bytes().all(|digit| digit.is_ascii_hexdigit());
+        if !is_hash || row.subject_type != 1 || row.subject.is_empty() {
+            self.report.tokens.refused += 1;
+            let reason = "the row is not that of a user's token";
+            self.report.refuse(file, &row.subject, reason);
+            return Ok(());
+        }
+        let added = self
+            .sql
+            .prepare_cached(
+                "INSERT OR IGNORE INTO token (token_hash, subject, subject_hash12, rate_per_sec, rate_burst, issued_at,
+                     expires_at, revoked_at, issuer, note, registered_spk)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            )?
+            .execute(params![
+                hash,
+                row.subject,
+                row.subject_hash12,
+                row.rate_per_sec,
+                row.rate_burst,
+                row.issued_at,
+                row.expires_at,
+                row.revoked_at,
+                row.issuer,
+                row.note,
+                row.registered_spk.to_ascii_lowercase(),
+            ])?;
+        if added > 0 {
+            self.report.tokens.added += 1;
+        } else {
+            self.report.tokens.present += 1;
+        }
+        Ok(())
+    }
+}
+
+const WRONG_TYPES: &str = "a column holds a value of the wrong type";
+
+/// What keeps a key from ever being used; a revoked one needs no more than its name.
+fn check_key(name: &str, row: &TsigRow, suffixes: &[String]) -> Result<(), &'static str> {
+    let name: Name = name.parse().map_err(|_| "the key name is no DNS name")?;
+    let algorithm: Algorithm = row
+        .algorithm
+        .parse()
+        .map_err(|_| "the algorithm is not supported")?;
+    tsig::Key::new(&name, algorithm, &row.secret).map_err(|_| "the secret cannot be used")?;
+    let kind = if row.subject.is_empty() {
+        ScopeKind::Administrative
+    } else {
+        ScopeKind::SelfService
+    };
+    Scope::new(suffixes, kind)
+        .map(drop)
+        .ok_or("the key has no usable scope pattern")
+}
+
+/// Patterns as the column holds them: lower case, sorted, each once (node.md 4.1).
+fn suffixes(column: &str) -> Vec<String> {
+    let mut suffixes: Vec<String> = column
+        .lines()
+        .map(|pattern| pattern.trim().trim_matches('.').to_ascii_lowercase())
+        .filter(|pattern| !pattern.is_empty())
+        .collect();
+    suffixes.sort_unstable();
+    suffixes.dedup();
+    suffixes
+}
+
+fn mark(owner: &str, value: Option<&str>) -> Mark {
+    let mut hash = Sha256::new();
+    hash.update(owner.as_bytes());
+    if let Some(value) = value {
+        hash.update([0]);
+        hash.update(value.as_bytes());
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    let mut mark = [0; 16];
+    mark.copy_from_slice(&digest[..16]);
+    mark
+}
+
+/// What a value counts towards [`NAME_CONTENT`].
+fn size(value: &str) -> u64 {
+    value.len() as u64 + VALUE_OVERHEAD
+}

@@ -1,0 +1,72 @@
+//! The file in the hands of a program that is not a running node: one connection, under the node's lock, no index.
+//!
+//! It loads nothing and starts no thread; who uses it writes rows itself and keeps to the layout of [`super::schema`].
+
+use std::path::Path;
+
+use rusqlite::{Transaction, TransactionBehavior, params};
+
+use super::OpenError;
+use super::schema::{self, Opened};
+
+/// An open file that no node can open meanwhile.
+pub(crate) struct Offline(Opened);
+
+impl Offline {
+    /// Opens or creates the file; [`OpenError::InUse`] while a node runs on it.
+    pub(crate) fn open(path: &Path, schema: &[&str], now: u64) -> Result<Self, OpenError> {
+        schema::open(path, schema, now).map(Self)
+    }
+
+    /// Row id for the next new record. Every later one is higher; [`finish`] stores where they end.
+    pub(crate) fn next_row(&self) -> i64 {
+        self.0.next_row
+    }
+
+    /// SOA serial of the content.
+    pub(crate) fn serial(&self) -> u32 {
+        self.0.serial
+    }
+
+    /// Begins the one transaction in which everything happens.
+    pub(crate) fn transaction(&mut self) -> rusqlite::Result<Transaction<'_>> {
+        self.0
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+    }
+}
+
+/// Stores where row ids and serial have got to.
+pub(crate) fn finish(sql: &Transaction<'_>, serial: u32, next_row: i64) -> rusqlite::Result<()> {
+    sql.execute(
+        "UPDATE state SET serial = ?1, next_row = ?2",
+        params![serial, next_row],
+    )
+    .map(drop)
+}
+
+/// The serial after a change that `from` must not be behind: the step from `serial`, or `from` where that is ahead
+/// (RFC 1982 3.2).
+pub(crate) fn serial_after(serial: u32, from: u32) -> u32 {
+    let next = serial.wrapping_add(1);
+    // Ahead by less than half the circle.
+    if from.wrapping_sub(next) < 1 << 31 {
+        from
+    } else {
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::serial_after;
+
+    #[test]
+    fn a_serial_moves_forward_on_the_circle() {
+        assert_eq!(serial_after(100, 2_000), 2_000);
+        assert_eq!(serial_after(2_000, 100), 2_001);
+        assert_eq!(serial_after(u32::MAX, 100), 100);
+        assert_eq!(serial_after(u32::MAX, 0), 0);
+        assert_eq!(serial_after(5, u32::MAX), 6, "behind on the circle");
+    }
+}
