@@ -95,6 +95,7 @@ fn flags_override_the_environment() {
         db_path: Some(PathBuf::from("b.db")),
         dns_port: Some(0),
         http_port: Some(8080),
+        ..Overrides::default()
     };
     let config = Config::read(&environment, &overrides).unwrap();
     assert_eq!(config.database.path, PathBuf::from("b.db"));
@@ -361,9 +362,13 @@ fn a_wrong_value_is_one_line_that_names_the_variable() {
 
 #[test]
 fn an_empty_value_is_unset_for_every_variable() {
-    let names = include_str!("../src/config/variables.rs");
-    let names: Vec<&str> = names
-        .split('"')
+    let sources = [
+        include_str!("../src/config/table.rs"),
+        include_str!("../src/config/variables.rs"),
+    ];
+    let names: Vec<&str> = sources
+        .iter()
+        .flat_map(|source| source.split('"'))
         .filter(|text| text.starts_with("DMP_") && !text.contains(' '))
         .collect();
     assert!(names.len() > 70, "{}", names.len());

@@ -2,10 +2,16 @@
 //!
 //! Values are taken apart here only as far as their form goes; what they mean is decided by each verb.
 
+mod node;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+pub(crate) use node::{
+    NodeArgs, NodeCommand, NodeConfigArgs, NodeImportArgs, NodeRunArgs, NodeSettingsArgs,
+};
 
 /// Encrypted messages delivered as DNS records.
 #[derive(Debug, Parser)]
@@ -43,7 +49,7 @@ pub(crate) enum Command {
     /// Those that work in a home
     #[command(flatten)]
     User(UserCommand),
-    /// Run the DNS node in the foreground
+    /// Run the DNS node in the foreground, and what its operator needs
     Node(NodeArgs),
     /// Show the whole way of two messages on this machine: no configuration, no network
     Demo(DemoArgs),
@@ -351,48 +357,6 @@ pub(crate) struct TrustArgs {
     pub(crate) username: Option<String>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
-}
-
-/// `node`
-#[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct NodeArgs {
-    /// What to do with the node [default: run]
-    #[command(subcommand)]
-    pub(crate) action: Option<NodeCommand>,
-    #[command(flatten)]
-    pub(crate) run: NodeRunArgs,
-}
-
-impl NodeArgs {
-    /// `node` and `node run` are the same command (D3).
-    pub(crate) fn into_run(self) -> NodeRunArgs {
-        match self.action {
-            Some(NodeCommand::Run(run)) => run,
-            None => self.run,
-        }
-    }
-}
-
-/// `node` subcommands
-#[derive(Debug, Subcommand)]
-pub(crate) enum NodeCommand {
-    /// Run the node in the foreground
-    Run(NodeRunArgs),
-}
-
-/// Settings of the node that win over its environment.
-#[derive(Debug, Default, clap::Args)]
-pub(crate) struct NodeRunArgs {
-    /// Database file
-    #[arg(long, value_name = "PATH")]
-    pub(crate) db_path: Option<PathBuf>,
-    /// DNS port, UDP and TCP; 0 lets the system choose
-    #[arg(long, value_name = "PORT")]
-    pub(crate) dns_port: Option<u16>,
-    /// HTTP port; 0 lets the system choose
-    #[arg(long, value_name = "PORT")]
-    pub(crate) http_port: Option<u16>,
 }
 
 /// `demo`

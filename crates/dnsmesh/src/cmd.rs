@@ -30,7 +30,8 @@ pub(crate) type Outcome = Result<Box<dyn Report>, Failure>;
 pub(crate) fn run(args: Args) -> Exit {
     let format = match &args.command {
         Command::User(command) => Format::from(command.output()),
-        Command::Node(_) | Command::Demo(_) => Format::Text,
+        Command::Node(args) => args.format(),
+        Command::Demo(_) => Format::Text,
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -43,7 +44,7 @@ pub(crate) fn run(args: Args) -> Exit {
     };
     let done = runtime.block_on(async {
         match args.command {
-            Command::Node(args) => node::run(args.into_run()).await,
+            Command::Node(args) => node::perform(args, format).await,
             Command::Demo(args) => demo::run(args).await,
             Command::User(command) => {
                 logging::show_warnings();

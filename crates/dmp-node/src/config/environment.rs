@@ -1,8 +1,9 @@
 //! Reads typed settings out of `DMP_*` variables and says, in one line, which one is wrong and why.
 //!
 //! It knows no default and no meaning: those stand in the parent module. It reads no process state except in
-//! [`Environment::of_process`].
+//! [`Environment::of_process`], and no file except the one with the operator's token.
 
+use super::file::ConfigFile;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
@@ -12,7 +13,7 @@ use std::str::FromStr;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{variable}: {reason}")]
 pub struct ConfigError {
-    /// The variable (or flag) to change.
+    /// The variable to change, or the file and its key.
     pub variable: String,
     /// What is wrong and what would be right. Never holds the value of a secret.
     pub reason: String,
@@ -31,6 +32,8 @@ impl ConfigError {
 #[derive(Clone, Default)]
 pub struct Environment {
     values: BTreeMap<String, Result<String, NotUtf8>>,
+    /// Where the values came from that no variable gave: variable and place in the file.
+    places: BTreeMap<String, String>,
 }
 
 /// A variable of the process whose value is no text.
@@ -52,6 +55,43 @@ impl Environment {
             environment.insert(name.into(), Ok(value.into()));
         }
         environment
+    }
+
+    /// These variables, and for each that is unset what the file says. The operator's token is read from the file that is
+    /// named for it, unless a variable holds the token.
+    pub fn with_file(mut self, file: Option<&ConfigFile>) -> Result<Self, ConfigError> {
+        for (file, (variable, key, value)) in file
+            .iter()
+            .flat_map(|file| file.values().iter().map(move |value| (file, value)))
+        {
+            if !self.is_set(variable) {
+                self.insert((*variable).to_owned(), Ok(value.clone()));
+                self.places.insert((*variable).to_owned(), file.place(key));
+            }
+        }
+        let (secret, named_by) = ("DMP_OPERATOR_TOKEN", "DMP_OPERATOR_TOKEN_FILE");
+        if let Some(path) = self.text(named_by)? {
+            let wrong = |reason: String| self.locate(ConfigError::new(named_by, reason));
+            let text =
+                std::fs::read_to_string(path).map_err(|error| wrong(format!("{path}: {error}")))?;
+            let text = text.trim();
+            if text.is_empty() || text.contains(char::is_control) {
+                return Err(wrong(format!("{path} does not hold one line of text")));
+            }
+            if !self.is_set(secret) && !self.is_set("DMP_HTTP_TOKEN") {
+                let text = text.to_owned();
+                self.insert(secret.to_owned(), Ok(text));
+            }
+        }
+        Ok(self)
+    }
+
+    /// The error with the key of the file in the place of the variable, if that is where the value stands.
+    pub(crate) fn locate(&self, error: ConfigError) -> ConfigError {
+        match self.places.get(&error.variable) {
+            Some(place) => ConfigError::new(place, error.reason),
+            None => error,
+        }
     }
 
     fn from_os(pairs: impl IntoIterator<Item = (OsString, OsString)>) -> Self {

@@ -1,15 +1,20 @@
-//! The settings of a node: every `DMP_*` variable read once, checked, and given its default (node.md 7, D3, D25).
+//! The settings of a node: every key of the file and every `DMP_*` variable read once, checked, and given its default
+//! (node.md 7, D3, D25).
 //!
-//! It opens no file, binds nothing and prints nothing: a wrong setting is a [`ConfigError`], a doubtful one a line in
+//! It binds nothing and prints nothing: a wrong setting is a [`ConfigError`], a doubtful one a line in
 //! [`Config::warnings`].
 
 mod environment;
+mod file;
 mod names;
 mod read;
+mod table;
 mod variables;
 
 pub use environment::{ConfigError, Environment};
+pub use file::{ConfigFile, DEFAULT_FILE};
 pub use names::{BindHost, Prefix};
+pub use table::{example, reference};
 
 use crate::settings::PrefixLengths;
 use crate::zone::Owner;
@@ -55,6 +60,8 @@ pub struct Config {
 /// Settings from the command line, which win over the environment (cli.md 3.15).
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
+    /// `--config`: the file, which then must exist.
+    pub config: Option<PathBuf>,
     /// `--db-path`
     pub db_path: Option<PathBuf>,
     /// `--dns-port`
@@ -276,9 +283,14 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// Reads the settings from the process's variables and the command line.
+    /// Reads the settings from the file, the process's variables that override it, and the command line that overrides both.
     pub fn of_process(overrides: &Overrides) -> Result<Self, ConfigError> {
-        Self::read(&Environment::of_process(), overrides)
+        let file = match &overrides.config {
+            Some(path) => Some(ConfigFile::read(path)?),
+            None => ConfigFile::read_default()?,
+        };
+        let environment = Environment::of_process().with_file(file.as_ref())?;
+        Self::read(&environment, overrides)
     }
 
     /// Whether claims for anybody are accepted: the role needs a zone and UPDATE (node.md 3.5).

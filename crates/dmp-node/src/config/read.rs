@@ -22,6 +22,10 @@ use zeroize::Zeroizing;
 impl Config {
     /// Reads and checks every setting; the first wrong one is the error.
     pub fn read(environment: &Environment, overrides: &Overrides) -> Result<Self, ConfigError> {
+        Self::read_all(environment, overrides).map_err(|error| environment.locate(error))
+    }
+
+    fn read_all(environment: &Environment, overrides: &Overrides) -> Result<Self, ConfigError> {
         let unconfigured = !variables::known().any(|name| environment.is_set(name));
         let mut warnings = variables::warn_of_misspellings(environment);
         let registration = registration(environment)?;

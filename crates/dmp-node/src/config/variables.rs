@@ -1,72 +1,11 @@
-//! The list of every variable the node knows, and the checks of those whose feature this version does not have.
+//! Which variables the node knows, and the checks of those whose feature this version does not have.
 //!
-//! What the others mean stands in the parent module.
+//! What the others are stands in `table`.
 
 use super::environment::{ConfigError, Environment, must_be};
+use super::table;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-
-/// Variables this version acts upon (node.md 7, and ours).
-pub(crate) const SETTINGS: &[&str] = &[
-    "DMP_DB_PATH",
-    "DMP_DNS_HOST",
-    "DMP_DNS_PORT",
-    "DMP_DNS_TTL",
-    "DMP_DNS_RATE",
-    "DMP_DNS_BURST",
-    "DMP_DNS_RATE_PREFIX_V4",
-    "DMP_DNS_RATE_PREFIX_V6",
-    "DMP_DNS_RATE_EXEMPT",
-    "DMP_DNS_COOKIE_SECRET",
-    "DMP_DNS_NSID",
-    "DMP_DNS_UDP_PAYLOAD",
-    "DMP_DNS_MAX_CONCURRENCY",
-    "DMP_DNS_TCP_CONNECTIONS",
-    "DMP_DNS_TCP_CONNECTIONS_PER_PREFIX",
-    "DMP_DNS_APEX_A",
-    "DMP_DNS_APEX_AAAA",
-    "DMP_DNS_APEX_NS",
-    "DMP_DNS_APEX_SOA_RNAME",
-    "DMP_SERVED_ZONE",
-    "DMP_CLAIM_PROVIDER_ZONE",
-    "DMP_CLUSTER_BASE_DOMAIN",
-    "DMP_DOMAIN",
-    "DMP_NODE_HOSTNAME",
-    "DMP_DNS_UPDATE_ENABLED",
-    "DMP_TSIG_TIGHT_SCOPE",
-    "DMP_TSIG_LOOSE_SCOPE",
-    "DMP_CLAIM_PROVIDER",
-    "DMP_RECEIVER_CLAIM_NOTIFICATIONS",
-    "DMP_CLAIM_MAX_TTL",
-    "DMP_CLAIM_RATE_PER_USER_PER_SEC",
-    "DMP_CLAIM_RATE_BURST",
-    "DMP_HTTP_HOST",
-    "DMP_HTTP_PORT",
-    "DMP_OPERATOR_TOKEN",
-    "DMP_HTTP_TOKEN",
-    "DMP_AUTH_MODE",
-    "DMP_ALLOW_OPEN_PUBLIC_BIND",
-    "DMP_HTTP_RATE",
-    "DMP_HTTP_BURST",
-    "DMP_HTTP_MAX_CONCURRENCY",
-    "DMP_MAX_TTL",
-    "DMP_MAX_VALUE_BYTES",
-    "DMP_MAX_VALUES_PER_NAME",
-    "DMP_REGISTRATION_ENABLED",
-    "DMP_REGISTRATION_ALLOWLIST",
-    "DMP_REGISTRATION_TOKEN_TTL_SECONDS",
-    "DMP_REGISTRATION_ISSUED_RATE_PER_SEC",
-    "DMP_REGISTRATION_ISSUED_RATE_BURST",
-    "DMP_REGISTRATION_ENDPOINT_RATE_PER_SEC",
-    "DMP_REGISTRATION_ENDPOINT_RATE_BURST",
-    "DMP_CLEANUP_INTERVAL",
-    "DMP_LOG_LEVEL",
-    "DMP_LOG_FORMAT",
-    "DMP_MAX_VALUES_PER_WRITER_PER_MAILBOX",
-    "DMP_TRUSTED_PROXIES",
-    "DMP_HTTP_TLS_CERT",
-    "DMP_HTTP_TLS_KEY",
-];
 
 /// Files the reference keeps beside its record database; everything of ours is in the file of `DMP_DB_PATH`.
 pub(crate) const FOREIGN_DATABASES: &[&str] = &[
@@ -125,8 +64,9 @@ const WITHOUT_EFFECT: &[(&str, Kind)] = &[
 /// Every variable of the node.
 pub(crate) fn known() -> impl Iterator<Item = &'static str> {
     let without_effect = WITHOUT_EFFECT.iter().map(|(name, _)| *name);
-    let names = SETTINGS.iter().chain(FOREIGN_DATABASES).copied();
-    names.chain(without_effect)
+    let settings = table::SETTINGS.iter().map(|setting| setting.variable);
+    let others = table::WITHOUT_KEY.iter().chain(FOREIGN_DATABASES).copied();
+    settings.chain(others).chain(without_effect)
 }
 
 /// Checks the variables without a feature; one warning for each that asks for something.
@@ -206,7 +146,7 @@ pub(crate) fn interval(
 }
 
 /// Letters to insert, delete or replace to get from one name to the other (Levenshtein).
-fn edit_distance(from: &str, to: &str) -> usize {
+pub(crate) fn edit_distance(from: &str, to: &str) -> usize {
     let to = to.as_bytes();
     let mut row: Vec<usize> = (0..=to.len()).collect();
     for (i, left) in from.bytes().enumerate() {

@@ -1,26 +1,31 @@
-//! `node`: the DNS node in the foreground (cli.md 3.15, D25). It prints the node's log and nothing else.
+//! `node`: running the DNS node in the foreground, and what its operator does beside that (cli.md 3.15, 3.16, D25).
 
-use dmp_node::config::{Config, Overrides};
+mod check;
+mod import;
+
+use dmp_node::config::{self, Config, Overrides};
 use dmp_node::metrics::log_panics;
 use dmp_node::supervise::{Node, stop_signal};
 
-use crate::args::NodeRunArgs;
+use crate::args::{NodeArgs, NodeCommand, NodeConfigArgs, NodeRunArgs, NodeSettingsArgs};
 use crate::exit::{Exit, Failure};
 use crate::logging;
+use crate::report::{Format, Report};
 
-/// Runs the node until SIGTERM or SIGINT.
-pub(crate) async fn run(args: NodeRunArgs) -> Result<Exit, Failure> {
-    let NodeRunArgs {
-        db_path,
-        dns_port,
-        http_port,
-    } = args;
-    let config = Config::of_process(&Overrides {
-        db_path,
-        dns_port,
-        http_port,
-    })
-    .map_err(|error| Failure::user("node-config", error))?;
+/// Does what the command line asks.
+pub(crate) async fn perform(args: NodeArgs, format: Format) -> Result<Exit, Failure> {
+    match args.into_command() {
+        NodeCommand::Run(args) => run(args).await,
+        NodeCommand::Check(args) => Ok(format.print(&check::check(args.run))),
+        NodeCommand::Config(args) => Ok(format.print(&Page(args))),
+        NodeCommand::Import(args) => Ok(format.print(&import::import(args)?)),
+    }
+}
+
+/// Runs the node until SIGTERM or SIGINT. It prints the node's log and nothing else.
+async fn run(args: NodeRunArgs) -> Result<Exit, Failure> {
+    let config =
+        Config::of_process(&args.into()).map_err(|error| Failure::user("node-config", error))?;
     logging::show_node_log(&config.log);
     log_panics();
     let stop = stop_signal().map_err(|error| Failure::user("node-signals", error))?;
@@ -29,4 +34,41 @@ pub(crate) async fn run(args: NodeRunArgs) -> Result<Exit, Failure> {
         .map_err(|error| Failure::user("node-start", error))?;
     node.run_until(stop).await;
     Ok(Exit::Done)
+}
+
+impl From<NodeRunArgs> for Overrides {
+    fn from(args: NodeRunArgs) -> Self {
+        Self {
+            dns_port: args.dns_port,
+            http_port: args.http_port,
+            ..args.settings.into()
+        }
+    }
+}
+
+impl From<NodeSettingsArgs> for Overrides {
+    fn from(args: NodeSettingsArgs) -> Self {
+        Self {
+            config: args.config,
+            db_path: args.db_path,
+            ..Self::default()
+        }
+    }
+}
+
+/// All settings, as the example file or as the page for operators.
+struct Page(NodeConfigArgs);
+
+impl Report for Page {
+    fn text(&self) -> String {
+        if self.0.markdown {
+            config::reference()
+        } else {
+            config::example()
+        }
+    }
+
+    fn json(&self) -> String {
+        self.text() // the verb has no --json: TOML is the machine's form
+    }
 }

@@ -1,0 +1,147 @@
+//! What `dnsmesh node check` says about a configuration: what is right, doubtful, or keeps the node from starting.
+//!
+//! It binds nothing and changes nothing.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::config::{AuthMode, Config};
+use crate::store;
+use crate::zone::Owner;
+
+/// How grave a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Grade {
+    /// As it should be.
+    Ok,
+    /// Works, but somebody should look at it.
+    Warn,
+    /// Does not work.
+    Fail,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How grave.
+    pub grade: Grade,
+    /// One line.
+    pub text: String,
+}
+
+impl Finding {
+    fn new(grade: Grade, text: impl Into<String>) -> Self {
+        Self {
+            grade,
+            text: text.into(),
+        }
+    }
+}
+
+/// Looks at settings that have been read without an error.
+pub fn settings(config: &Config) -> Vec<Finding> {
+    let mut findings = vec![
+        match &config.zone {
+            Some(zone) => Finding::new(Grade::Ok, format!("zone: {zone}")),
+            None => Finding::new(Grade::Warn, "zone: none; every stored name is answered for"),
+        },
+        database(&config.database.path),
+    ];
+    for (what, host, port) in [
+        ("DNS", &config.dns.host, config.dns.port),
+        ("HTTP", &config.http.host, config.http.port),
+    ] {
+        findings.push(match host.address(port) {
+            Ok(address) => Finding::new(Grade::Ok, format!("{what}: {address}")),
+            Err(error) => Finding::new(Grade::Fail, format!("{what}: {host}: {error}")),
+        });
+    }
+    findings.push(match config.http.auth {
+        AuthMode::Open => Finding::new(Grade::Warn, "HTTP writes: everybody"),
+        AuthMode::Legacy => Finding::new(Grade::Ok, "HTTP writes: the operator"),
+        AuthMode::MultiTenant => {
+            Finding::new(Grade::Ok, "HTTP writes: the operator and registered users")
+        }
+    });
+    findings.push(apex(config));
+    for (variable, path) in &config.foreign_databases {
+        if path.exists() {
+            let text = format!(
+                "{variable}: {} is a database of the reference node; take it over with `dnsmesh node import`",
+                path.display()
+            );
+            findings.push(Finding::new(Grade::Fail, text));
+        }
+    }
+    let doubts = config.warnings.iter().cloned();
+    let missing = config
+        .missing_for_production()
+        .into_iter()
+        .map(|what| format!("not ready for production: {what}"));
+    findings.extend(
+        doubts
+            .chain(missing)
+            .map(|text| Finding::new(Grade::Warn, text)),
+    );
+    findings
+}
+
+/// The worst of all grades.
+pub fn verdict(findings: &[Finding]) -> Grade {
+    let grades = findings.iter().map(|finding| finding.grade);
+    grades.max().unwrap_or(Grade::Ok)
+}
+
+fn database(path: &Path) -> Finding {
+    let place = path.display();
+    let mut header = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(100).read_to_end(&mut header));
+    match read {
+        Ok(_) if header.is_empty() || store::is_ours(&header) => {
+            Finding::new(Grade::Ok, format!("database: {place}"))
+        }
+        Ok(_) => Finding::new(
+            Grade::Fail,
+            format!(
+                "database: {place} was not made by this node; `dnsmesh node import` takes over one of the reference"
+            ),
+        ),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let above = path.ancestors().skip(1).find(|above| above.exists());
+            match above.map(fs::metadata) {
+                Some(Ok(metadata)) if metadata.is_dir() && !metadata.permissions().readonly() => {
+                    Finding::new(Grade::Ok, format!("database: {place}, to be created"))
+                }
+                _ => Finding::new(Grade::Fail, format!("database: {place} cannot be created")),
+            }
+        }
+        Err(error) => Finding::new(Grade::Fail, format!("database: {place}: {error}")),
+    }
+}
+
+/// What strict resolvers ask the zone's own name for (node.md 10).
+fn apex(config: &Config) -> Finding {
+    let Some(zone) = &config.zone else {
+        return Finding::new(Grade::Warn, "apex: no zone, so no SOA in negative answers");
+    };
+    let dns = &config.dns;
+    let glued = dns.apex_ns.is_empty() || dns.apex_ns.iter().any(|name: &Owner| name == zone);
+    if dns.apex_ns.is_empty() {
+        Finding::new(
+            Grade::Warn,
+            "apex: no NS (DMP_DNS_APEX_NS); strict resolvers call the delegation lame",
+        )
+    } else if glued && dns.apex_a.is_none() && dns.apex_aaaa.is_none() {
+        Finding::new(
+            Grade::Warn,
+            "apex: the zone is its own name server but has no address (DMP_DNS_APEX_A)",
+        )
+    } else {
+        let names: Vec<String> = dns.apex_ns.iter().map(Owner::to_string).collect();
+        Finding::new(Grade::Ok, format!("apex: NS {}", names.join(", ")))
+    }
+}

@@ -1,0 +1,272 @@
+//! Every setting with its TOML key, its variable, its default and what an operator is told about it: the parser of the
+//! file, the annotated example and `docs/operate/config.md` come from this one table.
+//!
+//! How a value is checked stands in `read`; a test holds the defaults here against those there.
+
+use std::fmt::Write;
+
+/// One row.
+pub(crate) struct Setting {
+    /// Dotted TOML key.
+    pub(crate) key: &'static str,
+    /// Environment variable that overrides it.
+    pub(crate) variable: &'static str,
+    /// What TOML value it takes.
+    pub(crate) kind: Kind,
+    /// What holds when nobody sets it.
+    pub(crate) default: Default,
+    /// One or two sentences.
+    pub(crate) text: &'static str,
+}
+
+/// Type of a TOML value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A string.
+    Text,
+    /// A whole number.
+    Integer,
+    /// A number.
+    Number,
+    /// `true` or `false`.
+    Switch,
+    /// An array of strings.
+    List,
+}
+
+/// The value of an unset key, as TOML.
+pub(crate) enum Default {
+    /// The same as writing this.
+    Is(&'static str),
+    /// None, or one that follows from other settings as the text says; this is an example.
+    None(&'static str),
+}
+
+use Default::{Is, None};
+use Kind::{Integer, List, Number, Switch, Text};
+
+const fn setting(
+    key: &'static str,
+    variable: &'static str,
+    kind: Kind,
+    default: Default,
+    text: &'static str,
+) -> Setting {
+    Setting {
+        key,
+        variable,
+        kind,
+        default,
+        text,
+    }
+}
+
+/// All settings that have a key, in the order of the example.
+#[rustfmt::skip]
+pub(crate) const SETTINGS: &[Setting] = &[
+    setting("zone", "DMP_DOMAIN", Text, None("\"mesh.example.com\""),
+        "The zone this node is authoritative for: the name delegated to it. Without one the node answers for whatever is stored."),
+    setting("hostname", "DMP_NODE_HOSTNAME", Text, None("\"mesh.example.com\""),
+        "The name of this node in URLs. It is bound into every registration signature, and is the zone if `zone` is not set."),
+    setting("database", "DMP_DB_PATH", Text, Is("\"/var/lib/dmp/dmp.db\""),
+        "The database file. Its directory is created and holds the control socket too."),
+    setting("cleanup_interval", "DMP_CLEANUP_INTERVAL", Number, Is("60.0"),
+        "Seconds between removals of expired rows from the database. They are invisible at once."),
+
+    setting("dns.host", "DMP_DNS_HOST", Text, Is("\"0.0.0.0\""),
+        "Address of the DNS listeners, UDP and TCP; `::` takes both families."),
+    setting("dns.port", "DMP_DNS_PORT", Integer, Is("5353"),
+        "Port of both DNS listeners; 53 in production."),
+    setting("dns.ttl", "DMP_DNS_TTL", Integer, Is("60"),
+        "Longest TTL served and the SOA minimum, in seconds. No answer outlives the record it tells about."),
+    setting("dns.rate", "DMP_DNS_RATE", Number, Is("50.0"),
+        "Requests a second of one client prefix; 0 switches the limit off."),
+    setting("dns.burst", "DMP_DNS_BURST", Number, Is("200.0"),
+        "Requests of one client prefix at once; 0 switches the limit off."),
+    setting("dns.max_concurrency", "DMP_DNS_MAX_CONCURRENCY", Integer, Is("128"),
+        "Requests in progress at once over TCP."),
+    setting("dns.rate_prefix_v4", "DMP_DNS_RATE_PREFIX_V4", Integer, Is("24"),
+        "Leading bits of an IPv4 address that make one client."),
+    setting("dns.rate_prefix_v6", "DMP_DNS_RATE_PREFIX_V6", Integer, Is("56"),
+        "Leading bits of an IPv6 address that make one client."),
+    setting("dns.rate_exempt", "DMP_DNS_RATE_EXEMPT", List, Is("[]"),
+        "Addresses or prefixes without a rate limit, such as the operator's own monitoring."),
+    setting("dns.nsid", "DMP_DNS_NSID", Text, None("\"node-1\""),
+        "Identifier of this node for who asks for it (RFC 5001)."),
+    setting("dns.udp_payload", "DMP_DNS_UDP_PAYLOAD", Integer, Is("1232"),
+        "Largest answer over UDP in octets; longer ones are asked for again over TCP."),
+    setting("dns.tcp_connections", "DMP_DNS_TCP_CONNECTIONS", Integer, None("1024"),
+        "Open TCP connections. Unset means eight for each request in progress, at least 256."),
+    setting("dns.tcp_connections_per_prefix", "DMP_DNS_TCP_CONNECTIONS_PER_PREFIX", Integer, Is("128"),
+        "Open TCP connections of one client prefix."),
+    setting("dns.apex_a", "DMP_DNS_APEX_A", Text, None("\"192.0.2.53\""),
+        "IPv4 address of the zone's own name. Needed when the zone is its own name server."),
+    setting("dns.apex_aaaa", "DMP_DNS_APEX_AAAA", Text, None("\"2001:db8::53\""),
+        "IPv6 address of the zone's own name."),
+    setting("dns.apex_ns", "DMP_DNS_APEX_NS", List, Is("[]"),
+        "Name servers of the zone, as the parent zone names them."),
+    setting("dns.apex_soa_rname", "DMP_DNS_APEX_SOA_RNAME", Text, None("\"hostmaster.mesh.example.com\""),
+        "Mailbox name in the SOA record; unset means `hostmaster.` before the zone."),
+
+    setting("update.enabled", "DMP_DNS_UPDATE_ENABLED", Switch, Is("false"),
+        "Whether signed DNS UPDATE is accepted and TSIG keys are registered."),
+    setting("update.tight_scope", "DMP_TSIG_TIGHT_SCOPE", Switch, Is("false"),
+        "New keys may write their owner's names only. Their owners then cannot send by UPDATE."),
+    setting("update.loose_scope", "DMP_TSIG_LOOSE_SCOPE", Switch, Is("false"),
+        "New keys may write the whole zone. Only for a zone with one user."),
+
+    setting("claims.provider", "DMP_CLAIM_PROVIDER", Switch, Is("false"),
+        "Accept unsigned claims for anybody."),
+    setting("claims.receiver", "DMP_RECEIVER_CLAIM_NOTIFICATIONS", Switch, Is("true"),
+        "Accept unsigned claims for users registered here: what makes their mail arrive quickly."),
+    setting("claims.max_ttl", "DMP_CLAIM_MAX_TTL", Integer, Is("86400"),
+        "Longest remaining life of a claim in seconds; 0 is no bound."),
+    setting("claims.rate", "DMP_CLAIM_RATE_PER_USER_PER_SEC", Number, Is("0.5"),
+        "Claims a second for one recipient; 0 switches the limit off."),
+    setting("claims.burst", "DMP_CLAIM_RATE_BURST", Number, Is("30.0"),
+        "Claims for one recipient at once; 0 switches the limit off."),
+
+    setting("limits.max_ttl", "DMP_MAX_TTL", Integer, Is("86400"),
+        "Longest TTL a writer may ask for, in seconds."),
+    setting("limits.max_value_bytes", "DMP_MAX_VALUE_BYTES", Integer, Is("2048"),
+        "Longest value in bytes."),
+    setting("limits.max_values_per_name", "DMP_MAX_VALUES_PER_NAME", Integer, Is("64"),
+        "Live values at one name; 0 is no bound."),
+    setting("limits.max_values_per_writer_per_mailbox", "DMP_MAX_VALUES_PER_WRITER_PER_MAILBOX", Integer, Is("128"),
+        "Live values of one writer in another user's mailbox; 0 is no bound."),
+
+    setting("http.host", "DMP_HTTP_HOST", Text, None("\"127.0.0.1\""),
+        "Address of the HTTP listener. Unset means 0.0.0.0, or 127.0.0.1 while everybody may write."),
+    setting("http.port", "DMP_HTTP_PORT", Integer, Is("8053"),
+        "Port of the HTTP listener."),
+    setting("http.operator_token_file", "DMP_OPERATOR_TOKEN_FILE", Text, None("\"/etc/dnsmesh/operator-token\""),
+        "File whose text is the operator's bearer token. A token itself has no place in this file."),
+    setting("http.auth_mode", "DMP_AUTH_MODE", Text, None("\"multi-tenant\""),
+        "Who may write over HTTP: `open`, `legacy` (the operator) or `multi-tenant` (the operator and registered users). Unset means legacy if there is an operator token, else open."),
+    setting("http.allow_open_public_bind", "DMP_ALLOW_OPEN_PUBLIC_BIND", Switch, Is("false"),
+        "Allow a public address although everybody may write."),
+    setting("http.rate", "DMP_HTTP_RATE", Number, Is("10.0"),
+        "Requests a second of one client address; 0 switches the limit off."),
+    setting("http.burst", "DMP_HTTP_BURST", Number, Is("100.0"),
+        "Requests of one client address at once; 0 switches the limit off."),
+    setting("http.max_connections", "DMP_HTTP_MAX_CONCURRENCY", Integer, Is("64"),
+        "Connections open at once."),
+    setting("http.trusted_proxies", "DMP_TRUSTED_PROXIES", List, Is("[]"),
+        "Addresses or prefixes whose X-Forwarded-For is believed; the reverse proxy's, usually 127.0.0.1."),
+    setting("http.tls_certificate", "DMP_HTTP_TLS_CERT", Text, None("\"/etc/dnsmesh/fullchain.pem\""),
+        "Certificate chain of the HTTP listener, PEM; with `http.tls_key` the listener speaks HTTPS. Read again when it changes."),
+    setting("http.tls_key", "DMP_HTTP_TLS_KEY", Text, None("\"/etc/dnsmesh/privkey.pem\""),
+        "Private key of the certificate, PEM."),
+
+    setting("registration.enabled", "DMP_REGISTRATION_ENABLED", Switch, Is("false"),
+        "Whether users may register themselves. Needs `hostname` and the multi-tenant mode."),
+    setting("registration.allowlist", "DMP_REGISTRATION_ALLOWLIST", List, Is("[]"),
+        "Domains whose users may register; empty means the zone and the host name of this node."),
+    setting("registration.lifetime", "DMP_REGISTRATION_TOKEN_TTL_SECONDS", Integer, Is("7776000"),
+        "Life of tokens and keys in seconds; 0 is for ever."),
+    setting("registration.issued_rate", "DMP_REGISTRATION_ISSUED_RATE_PER_SEC", Number, Is("10.0"),
+        "Requests a second that a registered token allows."),
+    setting("registration.issued_burst", "DMP_REGISTRATION_ISSUED_RATE_BURST", Number, Is("50.0"),
+        "Requests that a registered token allows at once."),
+    setting("registration.endpoint_rate", "DMP_REGISTRATION_ENDPOINT_RATE_PER_SEC", Number, Is("0.001388888888888889"),
+        "Registration requests a second of one client address; a ceremony is two."),
+    setting("registration.endpoint_burst", "DMP_REGISTRATION_ENDPOINT_RATE_BURST", Number, Is("5.0"),
+        "Registration requests of one client address at once."),
+
+    setting("log.level", "DMP_LOG_LEVEL", Text, Is("\"INFO\""),
+        "The lowest level shown: DEBUG, INFO, WARNING or ERROR."),
+    setting("log.format", "DMP_LOG_FORMAT", Text, Is("\"text\""),
+        "Form of log lines: `text` or `json`."),
+];
+
+/// Variables without a key: names that the reference has for what another key says, and secrets.
+pub(crate) const WITHOUT_KEY: &[&str] = &[
+    "DMP_SERVED_ZONE",
+    "DMP_CLAIM_PROVIDER_ZONE",
+    "DMP_CLUSTER_BASE_DOMAIN",
+    "DMP_OPERATOR_TOKEN",
+    "DMP_HTTP_TOKEN",
+    "DMP_DNS_COOKIE_SECRET",
+];
+
+/// The annotated example: every key, commented out, with its default or an example.
+pub fn example() -> String {
+    let mut text = String::from(
+        "# Settings of `dnsmesh node`, with their defaults. An environment variable (in brackets) overrides its key.\n\
+         # Read from /etc/dnsmesh/node.toml, or from the file that --config names.\n",
+    );
+    let mut section = "";
+    for setting in SETTINGS {
+        let (table, key) = split(setting.key);
+        if table != section {
+            section = table;
+            push(&mut text, format_args!("\n[{table}]\n"));
+        }
+        push(
+            &mut text,
+            format_args!("\n# {} [{}]\n", setting.text, setting.variable),
+        );
+        match setting.default {
+            Is(value) => push(&mut text, format_args!("#{key} = {value}\n")),
+            None(value) => push(
+                &mut text,
+                format_args!("# No default; for example:\n#{key} = {value}\n"),
+            ),
+        }
+    }
+    text
+}
+
+/// The page `docs/operate/config.md`.
+pub fn reference() -> String {
+    let mut text = String::from(
+        "# Settings of the node\n\n\
+         <!-- Generated by `dnsmesh node config --markdown`; do not edit. -->\n\n\
+         The node reads one TOML file: the one that `--config` names, else `/etc/dnsmesh/node.toml` if it is there. An environment\n\
+         variable overrides the key beside it, and `--db-path`, `--dns-port` and `--http-port` override both. An empty variable counts\n\
+         as unset. An unknown key stops the start and names the nearest one; so does a value that its key does not take.\n\n\
+         `dnsmesh node config` prints this list as an annotated file to start from, `dnsmesh node check` reads a file and says what is\n\
+         wrong or doubtful with it.\n\n\
+         The operator's token stands in a file of its own (`http.operator_token_file`, for instance a systemd credential) or in\n\
+         `DMP_OPERATOR_TOKEN` (older name `DMP_HTTP_TOKEN`); the variable wins. The zone may also come from `DMP_SERVED_ZONE`,\n\
+         `DMP_CLAIM_PROVIDER_ZONE` or `DMP_CLUSTER_BASE_DOMAIN`, which override `DMP_DOMAIN` in this order.\n\
+         Nodes behind one address share the secret of their DNS cookies in `DMP_DNS_COOKIE_SECRET`: 32 hex digits, and after a comma the\n\
+         one before it, whose cookies are still taken. Without it each node makes one of its own and changes it daily.\n",
+    );
+    let mut section = "-";
+    for setting in SETTINGS {
+        let (table, _) = split(setting.key);
+        if table != section {
+            section = table;
+            let title = if table.is_empty() { "The node" } else { table };
+            push(
+                &mut text,
+                format_args!(
+                    "\n## {title}\n\n| key | variable | default | meaning |\n|---|---|---|---|\n"
+                ),
+            );
+        }
+        let default = match setting.default {
+            Is(value) => format!("`{value}`"),
+            None(_) => "none".to_owned(),
+        };
+        push(
+            &mut text,
+            format_args!(
+                "| `{}` | `{}` | {default} | {} |\n",
+                setting.key, setting.variable, setting.text
+            ),
+        );
+    }
+    text
+}
+
+/// Table and last part of a key.
+fn split(key: &'static str) -> (&'static str, &'static str) {
+    key.rsplit_once('.').unwrap_or(("", key))
+}
+
+fn push(text: &mut String, line: std::fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    let _ = text.write_fmt(line);
+}

@@ -1,0 +1,48 @@
+//! `node check`: one line for everything that was looked at; status 1 if something does not work.
+
+use dmp_node::check::{self, Finding, Grade};
+use dmp_node::config::Config;
+
+use crate::args::NodeRunArgs;
+use crate::exit::Exit;
+use crate::report::{Report, line};
+
+/// Reads the settings as the node would and grades them.
+pub(crate) fn check(args: NodeRunArgs) -> Checked {
+    Checked(match Config::of_process(&args.into()) {
+        Ok(config) => check::settings(&config),
+        Err(error) => vec![Finding {
+            grade: Grade::Fail,
+            text: error.to_string(),
+        }],
+    })
+}
+
+/// Everything that was looked at.
+pub(crate) struct Checked(Vec<Finding>);
+
+impl Report for Checked {
+    fn text(&self) -> String {
+        let lines = self.0.iter().map(|finding| {
+            let grade = match finding.grade {
+                Grade::Ok => "ok  ",
+                Grade::Warn => "warn",
+                Grade::Fail => "fail",
+            };
+            format!("{grade}  {}\n", finding.text)
+        });
+        lines.collect()
+    }
+
+    fn json(&self) -> String {
+        let lines = self.0.iter().map(|finding| line("dmp.finding/1", finding));
+        lines.collect()
+    }
+
+    fn exit(&self) -> Exit {
+        match check::verdict(&self.0) {
+            Grade::Fail => Exit::User,
+            Grade::Ok | Grade::Warn => Exit::Done,
+        }
+    }
+}
