@@ -184,6 +184,7 @@ impl Context {
         author: Author,
         operations: Vec<Operation>,
     ) -> Result<Applied, Failure<Refusal>> {
+        self.store.check_admission()?;
         let caps = self.settings.caps;
         self.store
             .transact(move |draft| apply(draft, &caps, &author, &operations))

@@ -8,6 +8,7 @@ pub mod check;
 pub mod clock;
 pub mod config;
 pub mod context;
+pub mod control;
 pub mod credentials;
 pub mod http;
 pub mod import;

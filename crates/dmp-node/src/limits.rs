@@ -132,3 +132,10 @@ pub const STRANGER_BURST: f64 = 60.0;
 
 /// Rows that an import names when it leaves them out; beyond that it only counts them.
 pub const REPORTED_ROWS: usize = 100;
+
+/// Connections to the control socket at once: a handful of tools of one operator.
+pub const CONTROL_CONNECTIONS: usize = 8;
+/// How long a connection to the control socket may stay silent.
+pub const CONTROL_IDLE: Duration = Duration::from_secs(60);
+/// Longest request on the control socket: names and a note fit many times over.
+pub const CONTROL_REQUEST_OCTETS: u64 = 65_536;

@@ -5,6 +5,9 @@
 use crate::clock::Clock;
 use crate::config::{AuthMode, BindHost, Config, DatabasePath, HttpConfig};
 use crate::context::Context;
+use crate::control::{
+    ControlListener, ControlServer, Operator, Running as RunningNode, socket_path,
+};
 use crate::credentials::{self, Credentials};
 use crate::http::{Api, HttpListener, HttpServer, Tls, TlsError};
 use crate::listen::{BindError, Listeners, Running};
@@ -28,6 +31,7 @@ pub struct Node {
     credentials: Arc<Credentials>,
     dns: Running,
     http: HttpServer,
+    control: ControlServer,
     cleanup: JoinHandle<()>,
 }
 
@@ -70,6 +74,14 @@ pub enum StartError {
     /// The certificate of the HTTP listener cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The control socket cannot be bound.
+    #[error("DMP_DB_PATH: the control socket {} cannot be bound: {error}", .path.display())]
+    Control {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
     /// The system gives no thread.
     #[error("the listeners cannot be started: {0}")]
     Serve(io::Error),
@@ -94,10 +106,26 @@ impl Node {
         let credentials = Credentials::load(Arc::clone(&context))?;
         let dns = Listeners::bind(&context)?;
         let http = listen_http(&config.http).await?;
+        let control = ControlListener::bind(context.store().path());
+        let control = control.map_err(|error| StartError::Control {
+            path: socket_path(context.store().path()),
+            error,
+        })?;
         let api = Api::new(&config, Arc::clone(&context), Arc::clone(&credentials));
+        let dns = dns.serve(&context).map_err(StartError::Serve)?;
+        let http = http.serve(api);
+        let running = RunningNode {
+            dns: dns.address().to_string(),
+            http: http.address().to_string(),
+            pid: std::process::id(),
+            started_at: context.clock().seconds(),
+        };
+        let operator =
+            Operator::of_running(Arc::clone(&context), Arc::clone(&credentials), running);
         let node = Self {
-            dns: dns.serve(&context).map_err(StartError::Serve)?,
-            http: http.serve(api),
+            dns,
+            http,
+            control: control.serve(operator),
             cleanup: tokio::spawn(clean_up(Arc::clone(&credentials), config.cleanup_interval)),
             context,
             credentials,
@@ -140,6 +168,7 @@ impl Node {
     /// Stops accepting, finishes what is in progress within [`crate::limits::DRAIN`], and closes the database.
     pub async fn shutdown(self) {
         tracing::info!("DMP node stopping");
+        drop(self.control);
         tokio::join!(self.dns.stop(), self.http.stop());
         self.cleanup.abort();
         let context = self.context;
@@ -204,6 +233,11 @@ fn refuse_foreign_databases(config: &Config) -> Result<(), StartError> {
         }),
         None => Ok(()),
     }
+}
+
+/// Opens the database of a node that is not running, without any listener.
+pub(crate) fn open_offline(config: &Config, clock: Clock) -> Result<Arc<Context>, OpenError> {
+    open(config, SocketAddr::from(([127, 0, 0, 1], 0)), clock)
 }
 
 /// Opens the configured database, or the one in the user's data directory if nothing was configured and the system's

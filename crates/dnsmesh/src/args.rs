@@ -2,7 +2,9 @@
 //!
 //! Values are taken apart here only as far as their form goes; what they mean is decided by each verb.
 
+mod duration;
 mod node;
+mod operator;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -11,6 +13,10 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use node::{
     NodeArgs, NodeCommand, NodeConfigArgs, NodeImportArgs, NodeRunArgs, NodeSettingsArgs,
+};
+pub(crate) use operator::{
+    AdminArgs, AdminCommand, AuditCommand, CtlCommand, IssueArgs, KeyCommand, NodeCtlArgs,
+    QuotaCommand, TokenCommand, UserCommand as CtlUserCommand, ZoneCommand,
 };
 
 /// Encrypted messages delivered as DNS records.
@@ -29,15 +35,16 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Parses a process's arguments. Called under the name `dnsmesh-node`, the program runs the node.
+    /// Parses a process's arguments. Called under the name `dnsmesh-node`, the program is `dnsmesh node`; under
+    /// `dnsmesh-node-admin` it is `dnsmesh node admin` (cli.md 3.15).
     pub(crate) fn parse_from_process(mut arguments: Vec<OsString>) -> Result<Self, clap::Error> {
         let name = arguments.first().map(PathBuf::from);
-        if name
-            .as_ref()
-            .and_then(|path| path.file_stem())
-            .is_some_and(|stem| stem == "dnsmesh-node")
-        {
-            arguments.insert(1, "node".into());
+        match name.as_ref().and_then(|path| path.file_stem()) {
+            Some(stem) if stem == "dnsmesh-node" => arguments.insert(1, "node".into()),
+            Some(stem) if stem == "dnsmesh-node-admin" => {
+                arguments.splice(1..1, ["node".into(), "admin".into()]);
+            }
+            _ => {}
         }
         Self::try_parse_from(arguments)
     }

@@ -6,7 +6,7 @@ mod identity_publish;
 mod identity_show;
 mod init;
 mod intro;
-mod node;
+pub(crate) mod node;
 mod prekeys;
 mod recv;
 mod register;

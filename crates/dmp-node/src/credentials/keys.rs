@@ -40,6 +40,7 @@ impl Credentials {
         grant: KeyGrant,
         secret: Zeroizing<[u8; 32]>,
     ) -> Result<(), Failure<MintError>> {
+        self.context.store().check_admission()?;
         let this = Arc::clone(self);
         let work = move |draft: &mut Draft<'_>| {
             let now = draft.now();

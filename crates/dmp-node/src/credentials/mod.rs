@@ -3,6 +3,7 @@
 //! The rows live in the node's one database and change only on the store's writer thread; what every request needs of
 //! them is in memory, swapped in the order of the commits. It decides no scope and checks no signature.
 
+pub mod admin;
 mod audit;
 mod deny;
 mod keys;

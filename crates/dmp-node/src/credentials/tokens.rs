@@ -71,6 +71,10 @@ impl TokenHash {
         (digits.len() == DIGITS && digits.bytes().all(in_shape)).then(|| Self::of(text))
     }
 
+    pub(super) fn from_octets(octets: [u8; 32]) -> Self {
+        Self(octets)
+    }
+
     fn of(text: &str) -> Self {
         Self(Sha256::digest(text.as_bytes()).into())
     }
@@ -93,7 +97,7 @@ pub struct Token {
     pub expires_at: Option<u64>,
     /// The Ed25519 key that registered; `None` for tokens that the operator issued.
     pub registered_spk: Option<[u8; 32]>,
-    bucket: TokenBuckets<()>,
+    pub(super) bucket: TokenBuckets<()>,
 }
 
 impl Token {
@@ -133,6 +137,7 @@ impl Credentials {
         grant: TokenGrant,
         hash: TokenHash,
     ) -> Result<(), Failure<MintError>> {
+        self.context.store().check_admission()?;
         let this = Arc::clone(self);
         let work = move |draft: &mut Draft<'_>| {
             let now = draft.now();
@@ -248,7 +253,7 @@ fn insert(
 }
 
 /// Ends the unrevoked tokens that `condition` finds for the subject; their hashes and the keys that registered them.
-fn revoke(
+pub(super) fn revoke(
     sql: &Connection,
     condition: &str,
     subject: &str,

@@ -134,6 +134,7 @@ async fn write(
     permit: Permit,
     operation: Operation,
 ) -> Result<Applied, Failure<WriteError>> {
+    api.context.store().check_admission()?;
     let caps = api.context.settings().caps;
     let work = move |draft: &mut Draft<'_>| {
         let operations = [operation];
@@ -154,6 +155,12 @@ fn failed(failure: Failure<WriteError>) -> Reply {
             return Reply::error(StatusCode::INSUFFICIENT_STORAGE, "the store is full");
         }
         Failure::Busy => return Reply::error(StatusCode::SERVICE_UNAVAILABLE, "the store is busy"),
+        Failure::Draining => {
+            return Reply::error(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the node takes no writes now",
+            );
+        }
         Failure::Refused(WriteError::Sql(error)) => error.to_string(),
         Failure::Unavailable(text) => text,
         Failure::ReadOnly => "read-only".to_owned(),

@@ -109,6 +109,7 @@ labels! {
         Denied = "denied",
         Owned = "owned",
         Limited = "limited",
+        Draining = "draining",
         Internal = "internal",
     }
 }

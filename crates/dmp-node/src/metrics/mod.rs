@@ -155,7 +155,7 @@ impl Metrics {
     pub(crate) fn store_write<T, E>(&self, result: &Result<T, Failure<E>>) {
         self.store_writes.count(match result {
             Ok(_) => StoreWrite::Committed,
-            Err(Failure::Refused(_)) => StoreWrite::Refused,
+            Err(Failure::Refused(_) | Failure::Draining) => StoreWrite::Refused,
             Err(Failure::ReadOnly) => StoreWrite::ReadOnly,
             Err(Failure::Full) => StoreWrite::Full,
             Err(Failure::Busy) => StoreWrite::Busy,

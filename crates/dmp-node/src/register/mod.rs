@@ -259,6 +259,7 @@ fn refused(failure: Failure<MintError>) -> Refusal {
     match failure {
         Failure::Refused(MintError::Denied) => Refusal::Denied,
         Failure::Refused(MintError::Owned) => Refusal::Owned,
+        Failure::Draining => Refusal::Draining,
         failure => Refusal::Internal(failure.to_string()),
     }
 }

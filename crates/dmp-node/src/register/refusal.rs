@@ -53,6 +53,9 @@ pub enum Refusal {
     /// Bearer tokens only, since UPDATE is off.
     #[error("tsig registration disabled")]
     KeysDisabled,
+    /// The operator lets the node take no writes for now.
+    #[error("the node takes no writes now")]
+    Draining,
     /// A fault of this node; the text is for its log.
     #[error("internal error")]
     Internal(String),
@@ -72,6 +75,7 @@ impl Refusal {
             Self::Signature | Self::Possession(_) => Registration::BadSignature,
             Self::Domain | Self::Denied => Registration::Denied,
             Self::Owned => Registration::Owned,
+            Self::Draining => Registration::Draining,
             Self::Internal(_) => Registration::Internal,
         }
     }
@@ -90,6 +94,7 @@ impl Refusal {
             Self::KeysDisabled => 404,
             Self::Owned => 409,
             Self::Internal(_) => 500,
+            Self::Draining => 503,
         }
     }
 }

@@ -3,13 +3,14 @@
 //! Everything that changes goes through [`Store::transact`]: a closure that works on a [`Draft`], all of it kept or none.
 //! Many closures share one commit (group commit). The store decides nothing about rights; the closures do.
 
+mod backup;
 mod draft;
 pub(crate) mod offline;
 mod schema;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use thiserror::Error;
 
+pub use backup::{BackupError, restore};
 pub use draft::{Draft, Published, WriterTag};
 pub(crate) use schema::{is_ours, refuse_if_in_use};
 
@@ -92,6 +94,9 @@ pub enum Failure<E> {
     /// The commit failed; the text is for the log, not for strangers.
     #[error("the store failed: {0}")]
     Unavailable(String),
+    /// The operator lets the node take no writes for now.
+    #[error("the node is draining and takes no writes")]
+    Draining,
     /// The node is shutting down.
     #[error("the store is closed")]
     Stopped,
@@ -114,6 +119,7 @@ pub struct Store {
     queue: SyncSender<Message>,
     thread: Mutex<Option<JoinHandle<()>>>,
     condition: Arc<AtomicU8>,
+    draining: AtomicBool,
     reader: Mutex<Connection>,
     path: PathBuf,
     metrics: Arc<Metrics>,
@@ -157,6 +163,7 @@ impl Store {
             queue,
             thread: Mutex::new(Some(thread)),
             condition,
+            draining: AtomicBool::new(false),
             reader: Mutex::new(reader),
             path: path.into(),
             metrics,
@@ -225,6 +232,36 @@ impl Store {
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
         work(&self.reader.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// [`Store::read`] on a connection made for it: for readings so long that nobody must wait for them.
+    pub fn read_apart<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, OpenError> {
+        let connection = schema::open_reader(&self.path)?;
+        work(&connection).map_err(|error| OpenError::Sqlite {
+            path: self.path.clone(),
+            error,
+        })
+    }
+
+    /// An error while users' writes are not taken. The operator's go on.
+    pub(crate) fn check_admission<E>(&self) -> Result<(), Failure<E>> {
+        if self.is_draining() {
+            Err(Failure::Draining)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether users' writes are refused for now.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_draining(&self, draining: bool) {
+        self.draining.store(draining, Ordering::Release);
     }
 
     /// Whether writes are possible.

@@ -16,7 +16,7 @@ use crate::zone::{Owner, Value, ZoneIndex};
 /// "dmpn": marks a database as this node's, in the file header where it is read before SQLite touches the file.
 const APPLICATION_ID: u32 = 0x646d_706e;
 /// Newest layout this program reads and the one it writes.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 /// What the first sixteen octets of every SQLite database are.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
@@ -241,7 +241,7 @@ pub(crate) fn refuse_if_in_use(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-fn lock(path: &Path) -> Result<File, OpenError> {
+pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     let path_of_lock = with_suffix(path, "-lock");
     let file = |error| OpenError::File {
         path: path_of_lock.clone(),
@@ -273,14 +273,14 @@ fn heal_mode(path: &Path) -> std::io::Result<()> {
 }
 
 /// Makes the file's name itself durable.
-fn sync_directory(path: &Path) -> std::io::Result<()> {
+pub(super) fn sync_directory(path: &Path) -> std::io::Result<()> {
     let directory = path
         .parent()
         .filter(|directory| !directory.as_os_str().is_empty());
     File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

@@ -178,6 +178,10 @@ fn submit(
         for prerequisite in &wanted.prerequisites {
             check_prerequisite(&drafting, draft, prerequisite)?;
         }
+        drafting
+            .store()
+            .check_admission()
+            .map_err(|failure| Denied::failed(&failure))?;
         let caps = &drafting.settings().caps;
         apply(draft, caps, &author, &wanted.operations)
             .map_err(|refusal| Denied::over_a_cap(&refusal))

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::OutputArgs;
+use super::operator::{AdminArgs, NodeCtlArgs};
+use crate::cmd::node::{admin, ctl};
 use crate::report::Format;
 
 /// `node`
@@ -25,6 +27,8 @@ impl NodeArgs {
             None | Some(NodeCommand::Run(_) | NodeCommand::Config(_)) => Format::Text,
             Some(NodeCommand::Import(args)) => args.output.into(),
             Some(NodeCommand::Check(args)) => args.output.into(),
+            Some(NodeCommand::Ctl(args)) => ctl::output(&args.action).into(),
+            Some(NodeCommand::Admin(args)) => admin::output(&args.action).into(),
         }
     }
 
@@ -43,6 +47,10 @@ pub(crate) enum NodeCommand {
     Check(NodeCheckArgs),
     /// Print every setting with its default, as a file to start from
     Config(NodeConfigArgs),
+    /// Ask the running node, or work on its database when it does not run
+    Ctl(NodeCtlArgs),
+    /// Issue, list and revoke bearer tokens; also called dnsmesh-node-admin
+    Admin(AdminArgs),
     /// Take over databases of the reference node: records, bearer tokens, TSIG keys
     Import(NodeImportArgs),
 }

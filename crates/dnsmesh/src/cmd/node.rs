@@ -1,7 +1,10 @@
 //! `node`: running the DNS node in the foreground, and what its operator does beside that (cli.md 3.15, 3.16, D25).
 
+pub(crate) mod admin;
 mod check;
+pub(crate) mod ctl;
 mod import;
+mod service;
 
 use dmp_node::config::{self, Config, Overrides};
 use dmp_node::metrics::log_panics;
@@ -18,6 +21,8 @@ pub(crate) async fn perform(args: NodeArgs, format: Format) -> Result<Exit, Fail
         NodeCommand::Run(args) => run(args).await,
         NodeCommand::Check(args) => Ok(format.print(&check::check(args.run))),
         NodeCommand::Config(args) => Ok(format.print(&Page(args))),
+        NodeCommand::Ctl(args) => ctl::ctl(args, format).await,
+        NodeCommand::Admin(args) => admin::admin(args, format).await,
         NodeCommand::Import(args) => Ok(format.print(&import::import(args)?)),
     }
 }
@@ -32,7 +37,18 @@ async fn run(args: NodeRunArgs) -> Result<Exit, Failure> {
     let node = Node::start(config)
         .await
         .map_err(|error| Failure::user("node-start", error))?;
-    node.run_until(stop).await;
+    let service = service::Service::of_process();
+    service.say(&format!(
+        "READY=1\nSTATUS=answering on {}",
+        node.dns_address()
+    ));
+    let watchdog = service.watch(node.context());
+    node.run_until(async {
+        stop.await;
+        service.say("STOPPING=1");
+    })
+    .await;
+    watchdog.abort();
     Ok(Exit::Done)
 }
 

@@ -1,0 +1,252 @@
+//! `node ctl`: what an operator asks of the node over its socket, and of the database when none runs (cli.md 3.16).
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use dmp_node::clock::Clock;
+use dmp_node::config::{Config, Overrides};
+use dmp_node::control::{Connection, ControlError, Failed, FailedCode, Operator, Request};
+use dmp_node::store;
+use serde_json::{Value, json};
+
+use crate::args::{
+    CtlCommand, CtlUserCommand as UserCommand, KeyCommand, NodeCtlArgs, OutputArgs, QuotaCommand,
+    ZoneCommand,
+};
+use crate::exit::{Exit, Failure};
+use crate::report::{Format, Report, line};
+use crate::screen;
+use crate::time::utc;
+
+/// How the subcommand prints.
+pub(crate) fn output(action: &CtlCommand) -> OutputArgs {
+    match action {
+        CtlCommand::Status(output)
+        | CtlCommand::Drain(output)
+        | CtlCommand::Resume(output)
+        | CtlCommand::Quota(QuotaCommand::Show(output))
+        | CtlCommand::Key(KeyCommand::List(output))
+        | CtlCommand::User(UserCommand::List(output))
+        | CtlCommand::Backup { output, .. }
+        | CtlCommand::Restore { output, .. } => *output,
+        CtlCommand::Key(
+            KeyCommand::Show(args) | KeyCommand::Revoke(args) | KeyCommand::Delete(args),
+        ) => args.output,
+        CtlCommand::User(UserCommand::Deny(args) | UserCommand::Allow(args)) => args.output,
+        CtlCommand::Zone(ZoneCommand::Dump) => OutputArgs { json: false },
+    }
+}
+
+/// Does what the command line asks.
+pub(crate) async fn ctl(args: NodeCtlArgs, format: Format) -> Result<Exit, Failure> {
+    let node = Target::new(&args.settings.into())?;
+    let request = match args.action {
+        CtlCommand::Restore { file, .. } => return node.restore(&file, format),
+        CtlCommand::Status(_) => Request::Status,
+        CtlCommand::Drain(_) => Request::Drain,
+        CtlCommand::Resume(_) => Request::Resume,
+        CtlCommand::Key(KeyCommand::List(_)) => Request::KeyList,
+        CtlCommand::Key(KeyCommand::Show(args)) => Request::KeyShow { name: args.name },
+        CtlCommand::Key(KeyCommand::Revoke(args)) => Request::KeyRevoke { name: args.name },
+        CtlCommand::Key(KeyCommand::Delete(args)) => Request::KeyDelete { name: args.name },
+        CtlCommand::User(UserCommand::List(_)) => Request::UserList,
+        CtlCommand::User(UserCommand::Deny(args)) => Request::UserDeny { who: args.who },
+        CtlCommand::User(UserCommand::Allow(args)) => Request::UserAllow { who: args.who },
+        CtlCommand::Quota(QuotaCommand::Show(_)) => Request::QuotaShow,
+        CtlCommand::Zone(ZoneCommand::Dump) => Request::ZoneDump,
+        CtlCommand::Backup { file, .. } => Request::Backup {
+            // The node has another working directory.
+            path: std::path::absolute(&file)
+                .map_err(|error| Failure::user("node-backup", error))?,
+        },
+    };
+    let is_dump = request == Request::ZoneDump;
+    let text = lines(&request);
+    let value = node.ask(request).await?;
+    Ok(if is_dump {
+        Exit::Done
+    } else {
+        format.print(&Answer { value, text })
+    })
+}
+
+/// The node of these settings, running or not.
+pub(super) struct Target {
+    config: Config,
+    database: PathBuf,
+}
+
+impl Target {
+    pub(super) fn new(overrides: &Overrides) -> Result<Self, Failure> {
+        let config =
+            Config::of_process(overrides).map_err(|error| Failure::user("node-config", error))?;
+        let database = match &config.database.fallback {
+            Some(fallback) if !config.database.path.exists() => fallback.clone(),
+            _ => config.database.path.clone(),
+        };
+        Ok(Self { config, database })
+    }
+
+    pub(super) fn database(&self) -> &Path {
+        &self.database
+    }
+
+    /// Asks the running node, or opens the database if none runs. Long texts go to standard output as they come.
+    pub(super) async fn ask(&self, request: Request) -> Result<Value, Failure> {
+        let socket = |error: ControlError| match error {
+            ControlError::Failed(failed) => refused(failed),
+            error => Failure::user("node-socket", error),
+        };
+        if let Some(mut node) = Connection::open(&self.database).map_err(socket)? {
+            // Nothing else waits for this thread.
+            return node.request(&request, &mut print).map_err(socket);
+        }
+        if !self.database.exists() && !begins_a_database(&request) {
+            let reason = format!("there is no database {}", self.database.display());
+            return Err(Failure::user("node-database", reason));
+        }
+        let operator = Operator::offline(&self.config, Clock::system())
+            .map_err(|error| Failure::user("node-database", error))?;
+        let (sender, mut pieces) = tokio::sync::mpsc::channel(4);
+        let done = tokio::spawn(async move { operator.perform(request, sender).await });
+        while let Some(piece) = pieces.recv().await {
+            print(&piece).map_err(|error| Failure::user("output", error))?;
+        }
+        let done = done
+            .await
+            .map_err(|error| Failure::user("node-database", error))?;
+        done.map_err(refused)
+    }
+
+    fn restore(&self, file: &Path, format: Format) -> Result<Exit, Failure> {
+        store::restore(file, &self.database, &Clock::system())
+            .map_err(|error| Failure::user("node-restore", error).hint("nothing was changed"))?;
+        Ok(format.print(&Answer {
+            value: json!({ "database": self.database }),
+            text: |value| vec![format!("restored {}", string(&value["database"]))],
+        }))
+    }
+}
+
+/// Credentials may be given and denied before the node has run for the first time; nothing else is there to work on then.
+fn begins_a_database(request: &Request) -> bool {
+    matches!(request, Request::TokenIssue(_) | Request::UserDeny { .. })
+}
+
+/// The failure with the status of cli.md 4: 2 for what makes no sense or means several things.
+fn refused(failed: Failed) -> Failure {
+    let (exit, code) = match failed.code {
+        FailedCode::Misuse => (Exit::Remote, "node-misuse"),
+        FailedCode::Ambiguous => (Exit::Remote, "node-ambiguous"),
+        FailedCode::Absent => (Exit::User, "node-absent"),
+        FailedCode::Unavailable => (Exit::User, "node-unavailable"),
+    };
+    Failure::new(exit, code, failed.reason)
+}
+
+fn print(piece: &str) -> io::Result<()> {
+    io::stdout().lock().write_all(piece.as_bytes())
+}
+
+/// What the node answered.
+struct Answer {
+    value: Value,
+    text: fn(&Value) -> Vec<String>,
+}
+
+impl Report for Answer {
+    fn text(&self) -> String {
+        let lines = (self.text)(&self.value);
+        lines.iter().map(|line| screen::line(line) + "\n").collect()
+    }
+
+    fn json(&self) -> String {
+        match &self.value {
+            Value::Array(rows) => rows.iter().map(|row| line("dmp.node/1", row)).collect(),
+            value => line("dmp.node/1", value),
+        }
+    }
+}
+
+/// How the answer to a request reads.
+fn lines(request: &Request) -> fn(&Value) -> Vec<String> {
+    match request {
+        Request::Status | Request::KeyShow { .. } => members,
+        Request::KeyList => |rows| {
+            let row = |key: &Value| {
+                let state = match (key["revoked"].as_bool(), key["live"].as_bool()) {
+                    (Some(true), _) => "revoked",
+                    (_, Some(true)) => "live",
+                    _ => "expired",
+                };
+                let expires = match key["expires_at"].as_i64() {
+                    Some(0) | None => "never".to_owned(),
+                    Some(at) => utc(at),
+                };
+                format!(
+                    "{state:<7}  {expires:<20}  {}  {}",
+                    string(&key["name"]),
+                    string(&key["subject"])
+                )
+            };
+            table(rows, row, "(no keys)")
+        },
+        Request::UserList => |rows| {
+            let row =
+                |row: &Value| format!("{:<7}  {}", string(&row["kind"]), string(&row["value"]));
+            table(rows, row, "(nobody is denied)")
+        },
+        Request::QuotaShow => |value| {
+            let row = |row: &Value| {
+                format!(
+                    "{:>8} values  {:>10} bytes  {}",
+                    row["values"],
+                    row["bytes"],
+                    string(&row["writer"])
+                )
+            };
+            table(&value["writers"], row, "(nothing is stored)")
+        },
+        Request::Backup { .. } => |value| {
+            vec![format!(
+                "wrote {} ({} bytes)",
+                string(&value["path"]),
+                value["bytes"]
+            )]
+        },
+        Request::Drain => |_| vec!["writes are refused from now on".to_owned()],
+        Request::Resume => |_| vec!["writes are taken again".to_owned()],
+        _ => |_| vec!["done".to_owned()],
+    }
+}
+
+fn members(value: &Value) -> Vec<String> {
+    let members = value.as_object().into_iter().flatten();
+    let lines = members.map(|(name, value)| match value {
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(string).collect();
+            format!("{name}: {}", items.join(" "))
+        }
+        Value::Number(at) if name.ends_with("_at") && at.as_i64() != Some(0) => {
+            format!("{name}: {}", utc(at.as_i64().unwrap_or_default()))
+        }
+        value => format!("{name}: {}", string(value)),
+    });
+    lines.collect()
+}
+
+fn table(rows: &Value, row: impl Fn(&Value) -> String, none: &str) -> Vec<String> {
+    match rows.as_array() {
+        Some(rows) if !rows.is_empty() => rows.iter().map(row).collect(),
+        _ => vec![none.to_owned()],
+    }
+}
+
+/// Text without its quotes.
+pub(super) fn string(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        value => value.to_string(),
+    }
+}

@@ -1,0 +1,451 @@
+//! `dnsmesh-node-admin` and `node ctl` (cli.md 3.16, 4; node.md 8): outputs, statuses, and that both work on a running node
+//! as on one that does not run.
+
+mod common;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::node::Node;
+use common::{Ran, program};
+
+const ZONE: &str = "mesh.test";
+
+/// A directory with a node's database in it.
+struct Site {
+    dir: tempfile::TempDir,
+}
+
+impl Site {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join(ZONE)).unwrap();
+        Self { dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn database(&self) -> PathBuf {
+        self.path(&format!("{ZONE}/dmp.db"))
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        self.command(arguments).output().unwrap().into()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = program(arguments);
+        command
+            .env("USER", "olga")
+            .env("HOME", self.dir.path())
+            .env("DMP_DB_PATH", self.database())
+            .env("DMP_DOMAIN", ZONE);
+        command
+    }
+
+    fn admin(&self, arguments: &[&str]) -> Ran {
+        self.run(&[&["node", "admin"], arguments].concat())
+    }
+
+    fn ctl(&self, arguments: &[&str]) -> Ran {
+        self.run(&[&["node", "ctl"], arguments].concat())
+    }
+
+    /// The text of a new token.
+    fn token(&self, subject: &str) -> String {
+        let issued = self
+            .admin(&["token", "issue", subject, "--json"])
+            .expect(0)
+            .json();
+        issued["token"].as_str().unwrap().to_owned()
+    }
+}
+
+/// Status of one HTTP request that publishes a value.
+fn publish(node: SocketAddr, token: &str, name: &str) -> u16 {
+    let body = r#"{"value": "v", "ttl": 3600}"#;
+    let mut stream = TcpStream::connect(node).unwrap();
+    let request = format!(
+        "POST /v1/records/{name} HTTP/1.1\r\nHost: n\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer[9..12].parse().unwrap()
+}
+
+/// A name that a token of `alice@mesh.test` may write.
+const ALICES: &str = "dmp.alice.mesh.test";
+
+#[test]
+fn a_token_is_shown_once_and_listed_without_its_text() {
+    let site = Site::new();
+    let key = "ab".repeat(32);
+    let issued = site
+        .admin(&[
+            "token", "issue", "Bob@mesh.test", "--expires", "1h", "--rate", "2.5", "--burst", "7", "--note", "a note",
+            "--with-prekey-scope", &key,
+        ])
+        .expect(0)
+        .says("  subject:    bob@mesh.test\n  prekey h12: 9a2db2e23f15\n  rate:       2.5 req/s  burst=7\n  expires:    20")
+        .says("\n\n  note: a note\n");
+    let token = issued
+        .stdout
+        .lines()
+        .find(|line| line.starts_with("      dmp_v1_"))
+        .unwrap();
+    assert_eq!(token.trim().len(), 59);
+    let list = site.admin(&["token", "list"]).expect(0);
+    let lines: Vec<&str> = list.stdout.lines().collect();
+    let head = [
+        "HASH-PREFIX",
+        "SUBJECT",
+        "ISSUED",
+        "EXPIRES",
+        "REVOKED",
+        "STATUS",
+    ];
+    assert_eq!(lines[0], head.map(|cell| format!("{cell:<20}")).join("  "));
+    assert_eq!(lines[1].get(22..35), Some("bob@mesh.test"));
+    assert!(lines[1].ends_with("live                ") && !list.stdout.contains("dmp_v1_"));
+    let json = site.admin(&["token", "list", "--json"]).expect(0).json();
+    let members: Vec<_> = json[0].as_object().unwrap().iter().collect();
+    let text = |name: &str| {
+        members
+            .iter()
+            .find(|(member, _)| *member == name)
+            .unwrap()
+            .1
+            .to_string()
+    };
+    assert_eq!(
+        (text("issuer"), text("note")),
+        ("\"admin:olga\"".into(), "\"a note\"".into())
+    );
+    assert_eq!(
+        (text("rate_burst"), text("subject_type")),
+        ("7".into(), "1".into())
+    );
+    site.admin(&["token", "list", "--subject", "nobody"])
+        .expect(0)
+        .says("(no tokens)\n");
+    site.admin(&["audit", "tail"])
+        .expect(0)
+        .says("  issued      subject=bob@mesh.test             hash=");
+    site.admin(&["audit", "tail", "--event", "used", "--json"])
+        .expect(0)
+        .says("[]\n");
+}
+
+#[test]
+fn tokens_are_revoked_by_subject_or_by_the_beginning_of_their_hash() {
+    let site = Site::new();
+    site.token("alice@mesh.test");
+    site.token("alice@mesh.test");
+    site.token("carol@mesh.test");
+    site.admin(&["token", "revoke", "ALICE@mesh.test"])
+        .expect(0)
+        .says("revoked 2 token(s) for subject 'alice@mesh.test'\n");
+    site.admin(&["token", "revoke", "alice@mesh.test"])
+        .expect(1)
+        .nothing_on_stdout();
+    site.token("carol@mesh.test");
+    site.admin(&["token", "revoke", ""])
+        .expect(2)
+        .nothing_on_stdout();
+    let list = site.admin(&["token", "list", "--json"]).expect(0).json();
+    let hash = list[0]["token_hash"].as_str().unwrap();
+    site.admin(&["token", "revoke", &hash[..12]])
+        .expect(0)
+        .says(&format!(
+            "revoked token {}… (subject carol@mesh.test)\n",
+            &hash[..16]
+        ));
+    let json = |arguments: &[&str]| {
+        site.admin(arguments)
+            .expect(0)
+            .json()
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    assert_eq!(json(&["token", "list", "--json"]), 1);
+    assert_eq!(json(&["token", "list", "--json", "--include-revoked"]), 4);
+}
+
+#[test]
+fn a_rotation_is_one_step_and_a_typing_error_changes_nothing() {
+    let site = Site::new();
+    site.token("alice@mesh.test");
+    let before = site.admin(&["token", "list", "--json"]).expect(0).stdout;
+    for wrong in ["1Y", "0", "-5", "1.5h", ""] {
+        site.admin(&[
+            "token",
+            "rotate",
+            "alice@mesh.test",
+            &format!("--expires={wrong}"),
+        ])
+        .expect(2)
+        .nothing_on_stdout();
+    }
+    site.admin(&["token", "rotate", "alice", "--expires", "1d"])
+        .expect(2);
+    site.admin(&["token", "issue", "BAD"]).expect(2);
+    site.admin(&[
+        "token",
+        "issue",
+        "bob@mesh.test",
+        "--with-prekey-scope",
+        "zz",
+    ])
+    .expect(2);
+    assert_eq!(
+        site.admin(&["token", "list", "--json"]).expect(0).stdout,
+        before
+    );
+    site.admin(&["token", "rotate", "alice@mesh.test", "--expires", " 1d "])
+        .expect(0)
+        .says("revoked 1 old token(s) for 'alice@mesh.test'\nnew token:\n  dmp_v1_");
+    let list = site.admin(&["token", "list", "--json"]).expect(0).json();
+    assert_eq!(
+        (list.as_array().unwrap().len(), &list[0]["note"]),
+        (1, &"rotation".into())
+    );
+}
+
+#[test]
+fn the_database_is_named_by_flag_or_variable_and_never_made_in_a_place_that_is_not_there() {
+    let site = Site::new();
+    site.admin(&["--db", "/nonexistent/dmp.db", "token", "list"])
+        .expect(2);
+    site.admin(&["token", "list"])
+        .expect(1)
+        .warns("there is no database");
+    let other = site.path("other.db");
+    site.admin(&[
+        "--db",
+        other.to_str().unwrap(),
+        "token",
+        "issue",
+        "a@mesh.test",
+    ])
+    .expect(0);
+    assert!(other.exists() && !site.database().exists());
+    let sql = rusqlite::Connection::open(&other).unwrap();
+    sql.pragma_update(None, "user_version", 9_999).unwrap();
+    drop(sql);
+    site.admin(&["--db", other.to_str().unwrap(), "token", "list"])
+        .expect(1)
+        .warns("has schema version 9999");
+}
+
+#[test]
+fn the_program_answers_to_the_name_of_the_admin_command() {
+    let site = Site::new();
+    site.token("alice@mesh.test");
+    let link = site.path("dnsmesh-node-admin");
+    symlink(env!("CARGO_BIN_EXE_dnsmesh"), &link).unwrap();
+    let ran = Command::new(link)
+        .args(["token", "list"])
+        .env("DMP_DB_PATH", site.database())
+        .output()
+        .unwrap();
+    Ran::from(ran).expect(0).says("alice@mesh.test");
+}
+
+#[test]
+fn what_the_operator_does_holds_for_the_next_request() {
+    let site = Site::new();
+    let node = Node::start(site.dir.path(), ZONE);
+    let token = site.token("alice@mesh.test");
+    assert_eq!(publish(node.http, &token, ALICES), 201);
+    site.ctl(&["drain"]).expect(0);
+    assert_eq!(publish(node.http, &token, ALICES), 503);
+    site.ctl(&["status"]).expect(0).says("draining: true\n");
+    site.ctl(&["resume"]).expect(0);
+    assert_eq!(publish(node.http, &token, ALICES), 201);
+    site.admin(&["token", "revoke", "alice@mesh.test"])
+        .expect(0);
+    assert_eq!(publish(node.http, &token, ALICES), 401);
+    site.ctl(&["status"])
+        .expect(0)
+        .says("running: true\n")
+        .says(&format!("http: {}\n", node.http))
+        .says("records: 1\n")
+        .says("store: working\n");
+    let socket = site.path(&format!("{ZONE}/dmp.db.sock"));
+    assert_eq!(
+        fs::metadata(&socket).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    assert_eq!(node.stop("TERM"), Some(0));
+    assert!(!socket.exists());
+    site.ctl(&["status"]).expect(0).says("running: false\n");
+    site.ctl(&["drain"]).expect(1).warns("no node is running");
+}
+
+#[test]
+fn users_and_keys_are_managed_by_name() {
+    let site = Site::new();
+    let source = site.path("dmp_tsig.db");
+    rusqlite::Connection::open(&source)
+        .unwrap()
+        .execute_batch(
+            "CREATE TABLE tsig_keys (name TEXT PRIMARY KEY, algorithm TEXT, secret BLOB, allowed_suffixes TEXT,
+                 created_at INTEGER, expires_at INTEGER, revoked INTEGER);
+             INSERT INTO tsig_keys VALUES ('k1.mesh.test.', 'hmac-sha256', x'0102030405', 'mesh.test', 1, 0, 0),
+                 ('k2.mesh.test.', 'hmac-sha256', x'0102030405', 'mesh.test', 1, 0, 0);",
+        )
+        .unwrap();
+    site.run(&["node", "import", source.to_str().unwrap()])
+        .expect(0);
+    let node = Node::start(site.dir.path(), ZONE);
+    site.ctl(&["key", "list"])
+        .expect(0)
+        .says("live     never                 k1.mesh.test.  \n");
+    site.ctl(&["key", "revoke", "K1.mesh.test"]).expect(0);
+    site.ctl(&["key", "delete", "k2.mesh.test."]).expect(0);
+    let list = site.ctl(&["key", "list"]).expect(0).says("revoked  never");
+    assert!(!list.stdout.contains("k2"));
+    let show = site
+        .ctl(&["key", "show", "k1.mesh.test"])
+        .expect(0)
+        .says("allowed_suffixes: mesh.test\n");
+    assert!(!show.stdout.contains("0102030405"));
+    for verb in ["show", "revoke", "delete"] {
+        site.ctl(&["key", verb, "k2.mesh.test"])
+            .expect(1)
+            .warns("no key k2.mesh.test.");
+    }
+    site.ctl(&["user", "deny", "mallory@mesh.test"]).expect(0);
+    site.ctl(&["user", "list"])
+        .expect(0)
+        .says("subject  mallory@mesh.test\n");
+    site.ctl(&["user", "allow", "mallory@mesh.test"]).expect(0);
+    site.ctl(&["user", "allow", "mallory@mesh.test"]).expect(1);
+    site.ctl(&["user", "deny", "nonsense"]).expect(2);
+    assert_eq!(node.stop("TERM"), Some(0));
+}
+
+#[test]
+fn a_backup_is_taken_from_a_running_node_and_restored_while_it_stands() {
+    let site = Site::new();
+    let node = Node::start(site.dir.path(), ZONE);
+    let token = site.token("alice@mesh.test");
+    assert_eq!(publish(node.http, &token, ALICES), 201);
+    let (copy, place) = (site.path("copy.db"), site.path("copy.db"));
+    let copy = copy.to_str().unwrap();
+    site.ctl(&["backup", copy]).expect(0).says("wrote ");
+    assert_eq!(
+        fs::metadata(&place).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    site.ctl(&["backup", copy])
+        .expect(1)
+        .warns("is there already");
+    site.ctl(&["restore", copy])
+        .expect(1)
+        .warns("is in use by another node");
+    let dump = site.ctl(&["zone", "dump"]).expect(0);
+    assert!(
+        dump.stdout.starts_with("mesh.test. 60 IN SOA "),
+        "{}",
+        dump.stdout
+    );
+    assert!(
+        dump.stdout
+            .contains("dmp.alice.mesh.test. 60 IN TXT \"v\" ; expires "),
+        "{}",
+        dump.stdout
+    );
+    site.ctl(&["quota", "show"])
+        .expect(0)
+        .says("alice@mesh.test\n");
+    let later = "prekeys.id-2bd806c97f0e.mesh.test";
+    assert_eq!(publish(node.http, common::node::OPERATOR_TOKEN, later), 201);
+    let serial = |ran: &Ran| {
+        let words: Vec<&str> = ran.stdout.split_whitespace().collect();
+        words[6].parse::<u32>().unwrap()
+    };
+    let before = serial(&site.ctl(&["zone", "dump"]).expect(0).says(later));
+    assert_eq!(node.stop("KILL"), None);
+    site.ctl(&["restore", copy]).expect(0);
+    let restored = site.ctl(&["zone", "dump"]).expect(0).says(ALICES);
+    assert!(!restored.stdout.contains(later));
+    assert!(
+        serial(&restored) > before,
+        "nobody sees the serial fall behind"
+    );
+    assert!(site.path(&format!("{ZONE}/dmp.db.before-restore")).exists());
+    let node = Node::start(site.dir.path(), ZONE);
+    assert_eq!(
+        publish(node.http, &token, ALICES),
+        201,
+        "tokens came back too"
+    );
+    assert_eq!(node.stop("TERM"), Some(0));
+}
+
+#[test]
+fn what_is_no_whole_backup_is_never_put_in_place() {
+    let site = Site::new();
+    site.token("alice@mesh.test");
+    let copy = site.path("copy.db");
+    site.ctl(&["backup", copy.to_str().unwrap()]).expect(0);
+    let whole = fs::read(&copy).unwrap();
+    let before = fs::read(site.database()).unwrap();
+    let refuse = |content: &[u8], reason: &str| {
+        let file = site.path("bad.db");
+        fs::write(&file, content).unwrap();
+        site.ctl(&["restore", file.to_str().unwrap()])
+            .expect(1)
+            .warns(reason);
+        assert_eq!(fs::read(site.database()).unwrap(), before);
+        assert!(!Path::new(&format!("{}.restore", site.database().display())).exists());
+    };
+    refuse(b"", "is no backup of this node");
+    refuse(b"SQLite format 3\0", "is no backup of this node");
+    refuse(&whole[..whole.len() - 4_096], "bad.db");
+    let mut torn = whole.clone();
+    torn[4_096..8_192].fill(0xa5);
+    refuse(&torn, "bad.db");
+}
+
+#[test]
+fn the_service_manager_hears_when_the_node_is_ready_alive_and_stopping() {
+    let site = Site::new();
+    let socket = site.path("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
+    manager
+        .set_read_timeout(Some(std::time::Duration::from_secs(20)))
+        .unwrap();
+    let hear = || {
+        let mut state = [0; 256];
+        let length = manager.recv(&mut state).unwrap();
+        String::from_utf8(state[..length].to_vec()).unwrap()
+    };
+    let mut command = common::node::command(site.dir.path(), ZONE);
+    command
+        .env("NOTIFY_SOCKET", &socket)
+        .env("WATCHDOG_USEC", "100000");
+    let node = Node::spawn(command, ZONE);
+    assert_eq!(hear(), format!("READY=1\nSTATUS=answering on {}", node.dns));
+    assert_eq!(
+        (hear(), hear()),
+        ("WATCHDOG=1".to_owned(), "WATCHDOG=1".to_owned())
+    );
+    assert_eq!(node.stop("TERM"), Some(0));
+    let mut heard = hear();
+    while heard == "WATCHDOG=1" {
+        heard = hear();
+    }
+    assert_eq!(heard, "STOPPING=1");
+}
