@@ -209,7 +209,9 @@ mod tests {
             .unwrap();
         let policy = policy.to_str().unwrap();
         assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"));
-        assert!(!policy.contains("unsafe") && !policy.contains("http"));
+        assert!(
+            !policy.contains("-inline") && !policy.contains("-eval") && !policy.contains("http")
+        );
         for forbidden in ["url(", "@import", "http", "</"] {
             assert!(!STYLE.contains(forbidden), "{forbidden}");
         }
