@@ -193,3 +193,57 @@ fn a_smaller_datagram_limit_is_kept_and_told() {
     assert!(answer.windows(5).any(|window| window == opt));
     assert!(ask(&node, &query("b.mesh.example")).truncated);
 }
+
+/// What `dig` prints; `None` where there is none.
+#[expect(
+    clippy::print_stdout,
+    reason = "whoever runs the tests is told what was left out"
+)]
+fn dig(node: &Node, options: &[&str]) -> Option<String> {
+    let port = node.address.port().to_string();
+    let mut command = std::process::Command::new("dig");
+    command.args(["@127.0.0.1", "-p", &port, "+norec", "+timeout=1"]);
+    match command.args(options).output() {
+        Ok(output) => Some(String::from_utf8_lossy(&output.stdout).into_owned()),
+        Err(error) => {
+            println!("dig is not here, so it is not asked: {error}");
+            None
+        }
+    }
+}
+
+#[test]
+fn dig_agrees_on_cookies_and_finds_both_ways_through_a_limit() {
+    let node = Node::start_with(|settings| {
+        three(settings);
+        settings.nsid = Some(b"ns1".to_vec());
+    });
+    node.put("a.mesh.example", "v", 300);
+    let question = ["a.mesh.example", "TXT"];
+    let Some(first) = dig(&node, &[&question[..], &["+cookie", "+nsid"]].concat()) else {
+        return;
+    };
+    assert!(
+        first.contains("(good)") && first.contains("\"ns1\""),
+        "{first}"
+    );
+    for _ in 0..2 {
+        ask(&node, &query("a.mesh.example"));
+    }
+    // The limit is reached: one try is dropped, the next is told how to come through.
+    let cookie = dig(&node, &[&question[..], &["+cookie", "+tries=2"]].concat()).unwrap();
+    assert!(cookie.contains("BADCOOKIE, retrying"), "{cookie}");
+    assert!(
+        cookie.contains("ANSWER: 1") && cookie.contains("(UDP)"),
+        "{cookie}"
+    );
+    let tcp = dig(&node, &[&question[..], &["+nocookie", "+tries=2"]].concat()).unwrap();
+    assert!(tcp.contains("retrying in TCP mode"), "{tcp}");
+    assert!(tcp.contains("ANSWER: 1") && tcp.contains("(TCP)"), "{tcp}");
+    let alone = ["+header-only", "+cookie"];
+    let alone = dig(&node, &alone).unwrap();
+    assert!(
+        alone.contains("NOERROR") && alone.contains("(good)"),
+        "{alone}"
+    );
+}
