@@ -91,6 +91,14 @@ pub enum Refusal {
         /// Live values there, those earlier in the same submission included.
         values: u64,
     },
+    /// The store is at one of its ceilings (node.md 5.3).
+    #[error("the node holds as much as it may: {limit} {unit}")]
+    StoreFull {
+        /// The ceiling.
+        limit: u64,
+        /// What it counts.
+        unit: &'static str,
+    },
     /// The writer has its share of this mailbox (D13).
     #[error("this writer already holds {limit} values in mailbox {mailbox}")]
     MailboxQuota {
@@ -208,7 +216,10 @@ pub(crate) fn apply(
                 caps.check_value(value, *ttl)?;
                 caps.check_room(draft, author, owner, value)?;
                 match draft.publish(owner, value, *ttl, tag) {
-                    Published::New => applied.added += 1,
+                    Published::New => {
+                        caps.check_ceilings(draft)?;
+                        applied.added += 1;
+                    }
                     Published::Refreshed => applied.refreshed += 1,
                 }
             }

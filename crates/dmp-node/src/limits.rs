@@ -30,6 +30,10 @@ pub const NAME_CONTENT: u64 = 1 << 20;
 pub const VALUE_OVERHEAD: u64 = 48;
 /// Most live values of one writer over the ten slot names of one mailbox (D13): a fifth of what the mailbox holds.
 pub const MAX_VALUES_PER_WRITER_PER_MAILBOX: u64 = 128;
+/// Most values in the store: about a gigabyte of memory, at some 500 octets a name.
+pub const MAX_RECORDS: u64 = 2_000_000;
+/// Most octets that the database uses: those values at the longest length have room in it.
+pub const MAX_DATABASE_BYTES: u64 = 4 << 30;
 /// Longest remaining life of an unsigned claim (node.md 3.3).
 pub const CLAIM_MAX_TTL: u64 = 86_400;
 /// TTL stored when a writer asks for 0 or sets the top bit (node.md 3.2, RFC 2181 8).

@@ -110,6 +110,10 @@ pub struct Caps {
     pub max_values_per_name: Option<u64>,
     /// Most live values of one writer in one mailbox (D13).
     pub max_values_per_writer_per_mailbox: Option<u64>,
+    /// Most values in the whole store.
+    pub max_records: Option<u64>,
+    /// Most octets that the database uses; one group of writes may go beyond it.
+    pub max_database_bytes: Option<u64>,
 }
 
 impl Default for Settings {
@@ -167,6 +171,8 @@ impl Default for Caps {
             max_value_bytes: Some(limits::MAX_VALUE_BYTES),
             max_values_per_name: Some(limits::MAX_VALUES_PER_NAME),
             max_values_per_writer_per_mailbox: Some(limits::MAX_VALUES_PER_WRITER_PER_MAILBOX),
+            max_records: Some(limits::MAX_RECORDS),
+            max_database_bytes: Some(limits::MAX_DATABASE_BYTES),
         }
     }
 }

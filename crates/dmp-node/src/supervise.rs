@@ -301,6 +301,8 @@ fn settings(config: &Config, database: &Path, dns: SocketAddr) -> Settings {
             max_value_bytes: caps.max_value_bytes,
             max_values_per_name: caps.max_values_per_name,
             max_values_per_writer_per_mailbox: caps.max_values_per_writer_per_mailbox,
+            max_records: caps.max_records,
+            max_database_bytes: caps.max_database_bytes,
         },
         ..Settings::default()
     }

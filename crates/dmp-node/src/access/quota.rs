@@ -3,6 +3,7 @@
 use super::Author;
 use crate::context::Refusal;
 use crate::limits::{NAME_CONTENT, VALUE_OCTETS, VALUE_OVERHEAD};
+use crate::repeated::log_repeated;
 use crate::settings::Caps;
 use crate::store::Draft;
 use crate::zone::Owner;
@@ -20,6 +21,26 @@ impl Caps {
         match self.max_ttl.filter(|limit| ttl > *limit) {
             Some(limit) => Err(Refusal::Ttl { limit }),
             None => Ok(()),
+        }
+    }
+
+    /// Checks what the store holds after a new value was added to the draft (node.md 5.3).
+    pub(crate) fn check_ceilings(&self, draft: &mut Draft<'_>) -> Result<(), Refusal> {
+        let full = |limit, unit| {
+            log_repeated!(
+                warn,
+                limit,
+                unit,
+                "a ceiling of the store is reached: new values are refused"
+            );
+            Err(Refusal::StoreFull { limit, unit })
+        };
+        if let Some(limit) = self.max_records.filter(|limit| draft.rows() > *limit) {
+            return full(limit, "records");
+        }
+        match self.max_database_bytes {
+            Some(limit) if draft.octets_in_use() > limit => full(limit, "bytes"),
+            _ => Ok(()),
         }
     }
 

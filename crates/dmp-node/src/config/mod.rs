@@ -160,6 +160,10 @@ pub struct Caps {
     pub max_values_per_name: Option<u64>,
     /// Live values of one writer over the slot names of one mailbox (D13).
     pub max_values_per_writer_per_mailbox: Option<u64>,
+    /// Values in the whole store.
+    pub max_records: Option<u64>,
+    /// Octets that the database uses.
+    pub max_database_bytes: Option<u64>,
 }
 
 /// HTTP listener and who may write through it (node.md 6).

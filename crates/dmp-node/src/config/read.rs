@@ -283,6 +283,12 @@ fn caps(environment: &Environment) -> Result<Caps, ConfigError> {
             "DMP_MAX_VALUES_PER_WRITER_PER_MAILBOX",
             limits::MAX_VALUES_PER_WRITER_PER_MAILBOX,
         )?,
+        max_records: cap(environment, "DMP_MAX_RECORDS", limits::MAX_RECORDS)?,
+        max_database_bytes: cap(
+            environment,
+            "DMP_MAX_DATABASE_BYTES",
+            limits::MAX_DATABASE_BYTES,
+        )?,
     })
 }
 

@@ -134,6 +134,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Live values at one name; 0 is no bound."),
     setting("limits.max_values_per_writer_per_mailbox", "DMP_MAX_VALUES_PER_WRITER_PER_MAILBOX", Integer, Is("128"),
         "Live values of one writer in another user's mailbox; 0 is no bound."),
+    setting("limits.max_records", "DMP_MAX_RECORDS", Integer, Is("2000000"),
+        "Values in the whole store; at the bound new ones are refused, refreshing and deleting go on. 0 is no bound."),
+    setting("limits.max_database_bytes", "DMP_MAX_DATABASE_BYTES", Integer, Is("4294967296"),
+        "Bytes that the database uses; at the bound new values are refused. 0 is no bound."),
 
     setting("http.host", "DMP_HTTP_HOST", Text, None("\"127.0.0.1\""),
         "Address of the HTTP listener. Unset means 0.0.0.0, or 127.0.0.1 while everybody may write."),

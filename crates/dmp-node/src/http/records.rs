@@ -174,6 +174,7 @@ fn refused(refusal: &Refusal) -> Reply {
     let status = match refusal {
         Refusal::Ttl { .. } | Refusal::ValueTooLong { .. } => StatusCode::BAD_REQUEST,
         Refusal::NameFull { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::StoreFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
         Refusal::MailboxQuota { .. } => StatusCode::TOO_MANY_REQUESTS,
     };
     Reply::error(status, &refusal.to_string())

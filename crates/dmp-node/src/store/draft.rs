@@ -54,6 +54,7 @@ pub struct Draft<'w> {
     serial: u32,
     next_row: i64,
     begun: bool,
+    octets_in_use: Option<u64>,
     request: Request,
 }
 
@@ -87,6 +88,7 @@ impl<'w> Draft<'w> {
             serial,
             next_row,
             begun: false,
+            octets_in_use: None,
             request: Request::default(),
         }
     }
@@ -151,6 +153,26 @@ impl<'w> Draft<'w> {
     /// Deletes every value of `owner`; how many live ones there were.
     pub fn delete_all(&mut self, owner: &Owner) -> usize {
         self.delete(owner, |_| true)
+    }
+
+    /// How many values the store holds with the changes made so far.
+    pub(crate) fn rows(&self) -> u64 {
+        (self.zone.live_values() + self.inserts.len() as u64)
+            .saturating_sub(self.deletes.len() as u64)
+    }
+
+    /// Octets of the database that hold something, as the group found it: looked up once a group, for that costs a statement.
+    pub(crate) fn octets_in_use(&mut self) -> u64 {
+        *self.octets_in_use.get_or_insert_with(|| {
+            let sql = "SELECT (c.page_count - f.freelist_count) * s.page_size
+                       FROM pragma_page_count() c, pragma_freelist_count() f, pragma_page_size() s";
+            let octets = self
+                .connection
+                .prepare_cached(sql)
+                .and_then(|mut statement| statement.query_row([], |row| row.get::<_, i64>(0)));
+            // A database that cannot tell this cannot commit either, and that is what the writer is told then.
+            octets.map_or(0, i64::unsigned_abs)
+        })
     }
 
     /// The connection inside the group's transaction, for tables of other modules. The first call sets a savepoint, so
