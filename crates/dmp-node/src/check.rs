@@ -1,6 +1,8 @@
 //! What `dnsmesh node check` says about a configuration: what is right, doubtful, or keeps the node from starting.
 //!
-//! It binds nothing and changes nothing.
+//! It binds nothing and changes nothing; only [`delegation`] uses the network.
+
+mod online;
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
@@ -11,6 +13,8 @@ use serde::Serialize;
 use crate::config::{AuthMode, Config};
 use crate::store;
 use crate::zone::Owner;
+
+pub use online::{Online, delegation};
 
 /// How grave a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -12,7 +12,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use node::{
-    NodeArgs, NodeCommand, NodeConfigArgs, NodeImportArgs, NodeRunArgs, NodeSettingsArgs,
+    NodeArgs, NodeCheckArgs, NodeCommand, NodeConfigArgs, NodeImportArgs, NodeRunArgs,
+    NodeSettingsArgs,
 };
 pub(crate) use operator::{
     AdminArgs, AdminCommand, AuditCommand, CtlCommand, IssueArgs, KeyCommand, NodeCtlArgs,

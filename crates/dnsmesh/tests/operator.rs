@@ -449,3 +449,48 @@ fn the_service_manager_hears_when_the_node_is_ready_alive_and_stopping() {
     }
     assert_eq!(heard, "STOPPING=1");
 }
+
+#[test]
+fn a_check_online_walks_from_the_resolver_to_the_name_server() {
+    let site = Site::new();
+    let mut command = common::node::command(site.dir.path(), ZONE);
+    command.env("DMP_DNS_APEX_NS", ZONE);
+    let node = Node::spawn(command, ZONE);
+    let (resolver, port) = (node.dns.to_string(), node.dns.port().to_string());
+    let http_port = node.http.port().to_string();
+    let check = |name_server: &str, zone: &str| {
+        let arguments = [
+            "node",
+            "check",
+            "--online",
+            "--resolver",
+            &resolver,
+            "--server-port",
+            &port,
+            "--http-port",
+            &http_port,
+        ];
+        let mut command = site.command(&arguments);
+        command
+            .env("DMP_DOMAIN", zone)
+            .env("DMP_DNS_APEX_NS", name_server)
+            .env("DMP_DNS_APEX_A", "127.0.0.1")
+            .env("DMP_HTTP_HOST", "127.0.0.1");
+        Ran::from(command.output().unwrap())
+    };
+    check(ZONE, ZONE)
+        .expect(0)
+        .says(&format!("ok    HTTP: {} is well\n", node.http))
+        .says("ok    delegation: NS mesh.test\n")
+        .says(": SOA over UDP, letters in any case\n")
+        .says(": SOA over TCP\n")
+        .says(": SOA in negative answers\n");
+    check("ns.elsewhere.test", ZONE)
+        .expect(1)
+        .says("fail  delegation: resolvers see NS mesh.test, the settings say ns.elsewhere.test\n");
+    check("ns.other.test", "other.test")
+        .expect(1)
+        .says("fail  delegation: ");
+    assert_eq!(node.stop("TERM"), Some(0));
+    check(ZONE, ZONE).expect(1).says("fail  HTTP: ");
+}

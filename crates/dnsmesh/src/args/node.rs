@@ -1,5 +1,6 @@
 //! The command line of `node` (cli.md 3.15, 3.16).
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -84,6 +85,15 @@ pub(crate) struct NodeRunArgs {
 pub(crate) struct NodeCheckArgs {
     #[command(flatten)]
     pub(crate) run: NodeRunArgs,
+    /// Also ask resolvers for the delegation, the name servers for the zone, and the running node for its health
+    #[arg(long)]
+    pub(crate) online: bool,
+    /// Resolver to ask, ip or ip:port; may be repeated [default: those of this machine]
+    #[arg(long, value_name = "ADDRESS", requires = "online", value_parser = resolver)]
+    pub(crate) resolver: Vec<SocketAddr>,
+    /// Port at which the name servers are asked
+    #[arg(long, value_name = "PORT", requires = "online", default_value_t = 53)]
+    pub(crate) server_port: u16,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
@@ -109,4 +119,13 @@ pub(crate) struct NodeImportArgs {
     pub(crate) settings: NodeSettingsArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+fn resolver(text: &str) -> Result<SocketAddr, String> {
+    let with_port = text
+        .parse::<IpAddr>()
+        .map(|address| SocketAddr::new(address, 53));
+    with_port
+        .or_else(|_| text.parse())
+        .map_err(|_| "must be ip, ip:port or [ipv6]:port".to_owned())
 }

@@ -19,7 +19,7 @@ use crate::report::{Format, Report};
 pub(crate) async fn perform(args: NodeArgs, format: Format) -> Result<Exit, Failure> {
     match args.into_command() {
         NodeCommand::Run(args) => run(args).await,
-        NodeCommand::Check(args) => Ok(format.print(&check::check(args.run))),
+        NodeCommand::Check(args) => Ok(format.print(&check::check(args).await)),
         NodeCommand::Config(args) => Ok(format.print(&Page(args))),
         NodeCommand::Ctl(args) => ctl::ctl(args, format).await,
         NodeCommand::Admin(args) => admin::admin(args, format).await,

@@ -1,21 +1,32 @@
 //! `node check`: one line for everything that was looked at; status 1 if something does not work.
 
-use dmp_node::check::{self, Finding, Grade};
+use dmp_node::check::{self, Finding, Grade, Online};
 use dmp_node::config::Config;
 
-use crate::args::NodeRunArgs;
+use crate::args::NodeCheckArgs;
 use crate::exit::Exit;
 use crate::report::{Report, line};
 
-/// Reads the settings as the node would and grades them.
-pub(crate) fn check(args: NodeRunArgs) -> Checked {
-    Checked(match Config::of_process(&args.into()) {
-        Ok(config) => check::settings(&config),
-        Err(error) => vec![Finding {
-            grade: Grade::Fail,
-            text: error.to_string(),
-        }],
-    })
+/// Reads the settings as the node would and grades them, and what the network shows of them if that is asked for.
+pub(crate) async fn check(args: NodeCheckArgs) -> Checked {
+    let config = match Config::of_process(&args.run.into()) {
+        Ok(config) => config,
+        Err(error) => {
+            return Checked(vec![Finding {
+                grade: Grade::Fail,
+                text: error.to_string(),
+            }]);
+        }
+    };
+    let mut findings = check::settings(&config);
+    if args.online {
+        let online = Online {
+            resolvers: args.resolver,
+            port: args.server_port,
+        };
+        findings.extend(check::delegation(&config, &online).await);
+    }
+    Checked(findings)
 }
 
 /// Everything that was looked at.

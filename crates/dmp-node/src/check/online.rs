@@ -1,0 +1,222 @@
+//! The delegation as resolvers see it, and the name servers as they answer (node.md 10): what makes a zone lame is found here.
+//!
+//! It asks and never writes.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use dmp_dns::message::{CaseMatch, QueryBuilder, RecordData, Response};
+use dmp_dns::{Name, Rcode, Rtype};
+use dmp_net::exchange::{ExchangeError, random_id, tcp, udp};
+use dmp_net::{Lookup, PoolOptions, ResolverPool};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::{Finding, Grade};
+use crate::config::Config;
+
+/// How long one question may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Which letters of a name are sent in the other case (DNS-0x20): every second one.
+const CASE: [u8; 32] = [0b0101_0101; 32];
+
+/// Whom to ask.
+#[derive(Clone, Debug)]
+pub struct Online {
+    /// Resolvers; empty means those of this machine.
+    pub resolvers: Vec<SocketAddr>,
+    /// Port of the name servers: 53, but for tests.
+    pub port: u16,
+}
+
+/// Looks at the zone of these settings from outside.
+pub async fn delegation(config: &Config, online: &Online) -> Vec<Finding> {
+    let mut findings = vec![health(config).await];
+    let Some(zone) = &config.zone else {
+        findings.push(Finding::new(Grade::Fail, "delegation: there is no zone"));
+        return findings;
+    };
+    let Ok(name) = zone.to_string().parse::<Name>() else {
+        findings.push(Finding::new(
+            Grade::Fail,
+            format!("delegation: {zone} is no name"),
+        ));
+        return findings;
+    };
+    let pool = match ResolverPool::new(online.resolvers.clone(), PoolOptions::default()) {
+        Ok(pool) => pool,
+        Err(_) => ResolverPool::system(PoolOptions::default()),
+    };
+    let servers = match pool.name_servers(&name).await {
+        Lookup::Found(servers) => servers,
+        Lookup::Absent => {
+            let text = format!(
+                "delegation: resolvers know no NS of {zone}; the parent zone must name this node"
+            );
+            findings.push(Finding::new(Grade::Fail, text));
+            return findings;
+        }
+        Lookup::Unreachable(reason) => {
+            findings.push(Finding::new(Grade::Fail, format!("delegation: {reason}")));
+            return findings;
+        }
+    };
+    findings.push(agreement(config, &servers));
+    for server in servers {
+        match pool.addresses(&server).await {
+            Lookup::Found(addresses) => {
+                for address in addresses {
+                    let address = SocketAddr::new(address, online.port);
+                    ask(
+                        &mut findings,
+                        &format!("{server} at {address}"),
+                        address,
+                        &name,
+                    )
+                    .await;
+                }
+            }
+            Lookup::Absent => {
+                let text = format!("{server}: resolvers know no address of it");
+                findings.push(Finding::new(Grade::Fail, text));
+            }
+            Lookup::Unreachable(reason) => {
+                findings.push(Finding::new(Grade::Fail, format!("{server}: {reason}")));
+            }
+        }
+    }
+    findings
+}
+
+/// Whether the names in the delegation are those that the node answers with.
+fn agreement(config: &Config, servers: &[Name]) -> Finding {
+    let spelt = |name: String| name.trim_end_matches('.').to_ascii_lowercase();
+    let mut seen: Vec<String> = servers.iter().map(|name| spelt(name.to_string())).collect();
+    let own = config.dns.apex_ns.iter().map(ToString::to_string);
+    let mut own: Vec<String> = own.map(spelt).collect();
+    seen.sort_unstable();
+    own.sort_unstable();
+    let told = seen.join(", ");
+    if own.is_empty() || own == seen {
+        Finding::new(Grade::Ok, format!("delegation: NS {told}"))
+    } else {
+        let text = format!(
+            "delegation: resolvers see NS {told}, the settings say {}",
+            own.join(", ")
+        );
+        Finding::new(Grade::Fail, text)
+    }
+}
+
+/// What a strict resolver wants of one address of a name server.
+async fn ask(findings: &mut Vec<Finding>, server: &str, address: SocketAddr, zone: &Name) {
+    let absent = format!("_dnsmesh-check.{zone}").parse::<Name>();
+    let questions = [
+        (
+            "SOA over UDP, letters in any case",
+            Ok(zone.clone()),
+            Rtype::SOA,
+            Transport::Udp,
+        ),
+        ("SOA over TCP", Ok(zone.clone()), Rtype::SOA, Transport::Tcp),
+        (
+            "SOA in negative answers",
+            absent,
+            Rtype::TXT,
+            Transport::Udp,
+        ),
+    ];
+    for (what, name, rtype, transport) in questions {
+        let Ok(name) = name else { continue }; // the zone leaves no room for a longer name
+        let verdict = match query(address, &name, rtype, transport).await {
+            Ok(response) => judge(&response, rtype),
+            Err(error) => Err(error.to_string()),
+        };
+        findings.push(match verdict {
+            Ok(()) => Finding::new(Grade::Ok, format!("{server}: {what}")),
+            Err(reason) => Finding::new(Grade::Fail, format!("{server}: {what}: {reason}")),
+        });
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Transport {
+    Udp,
+    Tcp,
+}
+
+async fn query(
+    address: SocketAddr,
+    name: &Name,
+    rtype: Rtype,
+    transport: Transport,
+) -> Result<Response, ExchangeError> {
+    let builder = QueryBuilder::new(name.with_case(&CASE), rtype);
+    let request = builder.build(random_id()?);
+    let accept = |answer: &[u8]| {
+        let response = Response::parse(answer).ok()?;
+        response
+            .is_answer_to(&request, CaseMatch::Exact)
+            .then_some(response)
+    };
+    match transport {
+        Transport::Udp => udp(address, &request, PATIENCE, accept).await,
+        Transport::Tcp => {
+            let answer = tcp(address, &request, PATIENCE).await?;
+            accept(&answer).ok_or(ExchangeError::Garbage)
+        }
+    }
+}
+
+fn judge(response: &Response, rtype: Rtype) -> Result<(), String> {
+    let has_soa = |records: &[dmp_dns::message::Record]| {
+        let mut records = records.iter();
+        records.any(|record| matches!(record.data, RecordData::Soa { .. }))
+    };
+    if !matches!(response.rcode, Rcode::NOERROR | Rcode::NXDOMAIN) {
+        Err(format!("answered {}", response.rcode))
+    } else if !response.authoritative {
+        Err("the answer is not authoritative".to_owned())
+    } else if rtype == Rtype::SOA && !has_soa(&response.answers) {
+        Err("the answer holds no SOA".to_owned())
+    } else if rtype != Rtype::SOA && !has_soa(&response.authority) {
+        Err("the answer holds no SOA, so resolvers will not remember it".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether the HTTP listener of these settings says that the node is well.
+async fn health(config: &Config) -> Finding {
+    let http = &config.http;
+    if http.tls.is_some() {
+        return Finding::new(Grade::Warn, "HTTP: not asked, for it speaks TLS");
+    }
+    let told = match http.host.address(http.port) {
+        Ok(mut address) => {
+            if address.ip().is_unspecified() {
+                address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+            }
+            match timeout(PATIENCE, get_health(address)).await {
+                Ok(Ok(status)) if status == "200" => {
+                    return Finding::new(Grade::Ok, format!("HTTP: {address} is well"));
+                }
+                Ok(Ok(status)) => format!("{address}: /health answers {status}"),
+                Ok(Err(error)) => format!("{address}: {error}"),
+                Err(_) => format!("{address}: no answer in time"),
+            }
+        }
+        Err(error) => error.to_string(),
+    };
+    Finding::new(Grade::Fail, format!("HTTP: {told}"))
+}
+
+async fn get_health(address: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut head = [0; 12]; // HTTP/1.1 200
+    stream.read_exact(&mut head).await?;
+    Ok(String::from_utf8_lossy(&head[9..]).into_owned())
+}
