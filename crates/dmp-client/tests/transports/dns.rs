@@ -112,11 +112,7 @@ fn serve(says: Says, log: &Log, via: &'static str, message: &[u8]) -> Vec<u8> {
         standing: Standing::Authoritative,
         error,
     };
-    let exchange = Exchange {
-        transport: Transport::Tcp,
-        now,
-        reserve: 0,
-    };
+    let exchange = Exchange::new(Transport::Tcp, now);
     let mut answer = vec![0; 1232];
     let written = respond(&query, reply, exchange, &mut answer);
     answer.truncate(written.len);
