@@ -8,9 +8,10 @@ use dmp_node::settings::Settings;
 
 use crate::support::{NOW, Node, add, key, name, row, update};
 
-/// Three of a kind, and then none for the length of any test.
+/// Three of a kind, and then none for the length of any test. One thread: what is sent first is decided first.
 fn three(settings: &mut Settings) {
     (settings.dns_rate, settings.dns_burst) = (0.000_001, 3.0);
+    settings.udp_threads = 1;
 }
 
 fn query(owner: &str) -> Vec<u8> {
