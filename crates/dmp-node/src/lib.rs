@@ -14,6 +14,7 @@ pub mod http;
 pub mod import;
 pub mod limits;
 pub mod listen;
+pub mod load;
 pub mod metrics;
 pub mod register;
 mod repeated;

@@ -477,12 +477,12 @@ async fn records_keys_and_tokens_are_in_force_when_the_node_starts() {
     assert_eq!(known(&revoked), None);
     let error = site.import(&files, Mode::Apply).unwrap_err();
     assert!(
-        matches!(error, ImportError::Open(OpenError::InUse(_))),
+        matches!(error, ImportError::Open(OpenError::InUse { .. })),
         "{error}"
     );
     let error = site.import(&files, Mode::DryRun).unwrap_err();
     assert!(
-        matches!(error, ImportError::Open(OpenError::InUse(_))),
+        matches!(error, ImportError::Open(OpenError::InUse { .. })),
         "{error}"
     );
     node.shutdown().await;

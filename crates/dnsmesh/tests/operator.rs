@@ -353,7 +353,7 @@ fn a_backup_is_taken_from_a_running_node_and_restored_while_it_stands() {
         .warns("is there already");
     site.ctl(&["restore", copy])
         .expect(1)
-        .warns("is in use by another node");
+        .warns("is in use by process ");
     let dump = site.ctl(&["zone", "dump"]).expect(0);
     assert!(
         dump.stdout.starts_with("mesh.test. 60 IN SOA "),

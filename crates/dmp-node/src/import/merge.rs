@@ -1,70 +1,37 @@
 //! Joins rows of the reference with what the own database holds: owner names in lower case, duplicates merged, the later
 //! expiry kept (W-5), nothing of ours overwritten.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::path::Path;
 
 use dmp_dns::Name;
 use dmp_dns::tsig::{self, Algorithm};
 use rusqlite::{OptionalExtension, Transaction, params};
-use sha2::{Digest, Sha256};
 
 use super::ImportError;
 use super::report::{Report, SourceReport};
 use super::source::{RecordRow, Source, TokenRow, TsigRow};
 use crate::access::{Scope, ScopeKind};
 use crate::credentials::pattern_rows;
-use crate::limits::{NAME_CONTENT, VALUE_OCTETS, VALUE_OVERHEAD};
+use crate::store::intake::{Incoming, Intake, Taken};
 use crate::zone::Owner;
-
-/// A value at a name, or a name alone, as 128 bits of a hash: an import may hold a million of them in memory.
-type Mark = [u8; 16];
-
-/// A value that the database holds.
-struct Held {
-    row: i64,
-    expires_at: i64,
-    /// Of an earlier row of the same import.
-    is_new: bool,
-}
 
 /// One import in progress.
 pub(super) struct Merge<'t> {
     sql: &'t Transaction<'t>,
     now: i64,
-    next_row: i64,
-    held: HashMap<Mark, Held>,
-    content: HashMap<Mark, u64>,
+    intake: Intake<'t>,
     report: Report,
 }
 
 impl<'t> Merge<'t> {
     /// Reads what is there already.
     pub(super) fn new(sql: &'t Transaction<'t>, now: u64, next_row: i64) -> rusqlite::Result<Self> {
-        let mut merge = Self {
+        Ok(Self {
             sql,
             now: i64::try_from(now).unwrap_or(i64::MAX),
-            next_row,
-            held: HashMap::new(),
-            content: HashMap::new(),
+            intake: Intake::new(sql, now, next_row)?,
             report: Report::default(),
-        };
-        let mut statement = sql.prepare("SELECT id, owner, value, expires_at FROM record")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let (owner, value): (String, String) = (row.get(1)?, row.get(2)?);
-            let held = Held {
-                row: row.get(0)?,
-                expires_at: row.get(3)?,
-                is_new: false,
-            };
-            *merge.content.entry(mark(&owner, None)).or_default() += size(&value);
-            merge.held.insert(mark(&owner, Some(&value)), held);
-        }
-        drop(rows);
-        drop(statement);
-        Ok(merge)
+        })
     }
 
     /// Takes over every row of one file.
@@ -112,78 +79,34 @@ impl<'t> Merge<'t> {
         )?;
         let shared = statement.query_map([self.now], |row| row.get(0))?;
         self.report.shared_names = shared.collect::<Result<_, _>>()?;
-        Ok((self.report, self.next_row))
+        Ok((self.report, self.intake.next_row()))
     }
 
     fn record(&mut self, file: &Path, row: RecordRow) -> rusqlite::Result<()> {
-        if row.expires_at <= self.now {
-            self.report.records.expired += 1;
-            return Ok(());
-        }
-        let owner = match Owner::parse(row.name.trim_end_matches('.')) {
-            Ok(owner) => owner.to_string(),
+        let (owner, taken) = match Owner::parse(row.name.trim_end_matches('.')) {
+            // What has expired needs no name that this node takes.
+            _ if row.expires_at <= self.now => (None, Taken::Expired),
             Err(reason) => {
                 self.report.records.refused += 1;
                 self.report.refuse(file, &row.name, reason);
                 return Ok(());
             }
-        };
-        let content = self.content.entry(mark(&owner, None)).or_default();
-        let vacant = match self.held.entry(mark(&owner, Some(&row.value))) {
-            Entry::Occupied(mut held) => {
-                let held = held.get_mut();
-                if held.expires_at >= row.expires_at {
-                    self.report.records.present += 1;
-                    return Ok(());
-                }
-                held.expires_at = row.expires_at;
-                if held.is_new {
-                    // The same value in another letter case: one row, counted where it was added.
-                    self.report.records.present += 1;
-                } else {
-                    self.report.records.extended += 1;
-                }
-                let update =
-                    "UPDATE record SET ttl = ?2, stored_ms = ?3, expires_at = ?4 WHERE id = ?1";
-                self.sql.prepare_cached(update)?.execute(params![
-                    held.row,
-                    row.ttl,
-                    row.stored_ms,
-                    row.expires_at
-                ])?;
-                return Ok(());
+            Ok(owner) => {
+                let incoming = Incoming {
+                    owner: &owner,
+                    value: &row.value,
+                    ttl: row.ttl,
+                    stored_ms: row.stored_ms,
+                    expires_at: row.expires_at,
+                };
+                let taken = self.intake.take(&incoming)?;
+                (Some(owner), taken)
             }
-            Entry::Vacant(vacant) => vacant,
         };
-        let too_large = row.value.len() as u64 > VALUE_OCTETS;
-        if too_large || *content + size(&row.value) > NAME_CONTENT {
-            let reason = if too_large {
-                "the value is longer than one TXT record holds"
-            } else {
-                "the values at this name are more than one name may hold"
-            };
-            self.report.records.refused += 1;
-            self.report.refuse(file, &owner, reason);
-            return Ok(());
+        self.report.records.count(taken);
+        if let (Taken::Refused(reason), Some(owner)) = (taken, owner) {
+            self.report.refuse(file, &owner.to_string(), reason);
         }
-        *content += size(&row.value);
-        vacant.insert(Held {
-            row: self.next_row,
-            expires_at: row.expires_at,
-            is_new: true,
-        });
-        let insert = "INSERT INTO record (id, owner, value, ttl, stored_ms, expires_at, writer)
-                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)";
-        self.sql.prepare_cached(insert)?.execute(params![
-            self.next_row,
-            owner,
-            row.value,
-            row.ttl,
-            row.stored_ms,
-            row.expires_at
-        ])?;
-        self.next_row += 1;
-        self.report.records.added += 1;
         Ok(())
     }
 
@@ -319,22 +242,4 @@ fn suffixes(column: &str) -> Vec<String> {
     suffixes.sort_unstable();
     suffixes.dedup();
     suffixes
-}
-
-fn mark(owner: &str, value: Option<&str>) -> Mark {
-    let mut hash = Sha256::new();
-    hash.update(owner.as_bytes());
-    if let Some(value) = value {
-        hash.update([0]);
-        hash.update(value.as_bytes());
-    }
-    let digest: [u8; 32] = hash.finalize().into();
-    let mut mark = [0; 16];
-    mark.copy_from_slice(&digest[..16]);
-    mark
-}
-
-/// What a value counts towards [`NAME_CONTENT`].
-fn size(value: &str) -> u64 {
-    value.len() as u64 + VALUE_OVERHEAD
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::limits::REPORTED_ROWS;
+use crate::store::intake::Taken;
 
 /// What became of the rows of all files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -55,6 +56,19 @@ pub struct Counts {
     pub expired: u64,
     /// Not usable, or another of that name is there: left out.
     pub refused: u64,
+}
+
+impl Counts {
+    pub(crate) fn count(&mut self, taken: Taken) {
+        let counter = match taken {
+            Taken::Added => &mut self.added,
+            Taken::Extended => &mut self.extended,
+            Taken::Present => &mut self.present,
+            Taken::Expired => &mut self.expired,
+            Taken::Refused(_) => &mut self.refused,
+        };
+        *counter += 1;
+    }
 }
 
 /// One row that was left out.

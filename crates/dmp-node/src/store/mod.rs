@@ -5,6 +5,7 @@
 
 mod backup;
 mod draft;
+pub(crate) mod intake;
 pub(crate) mod offline;
 mod schema;
 mod writer;
@@ -46,8 +47,13 @@ pub enum OpenError {
         known: u32,
     },
     /// Another process has it open.
-    #[error("{} is in use by another node", .0.display())]
-    InUse(PathBuf),
+    #[error("{} is in use by {}", .path.display(), .holder.map_or("another node".to_owned(), |pid| format!("process {pid}")))]
+    InUse {
+        /// The database file.
+        path: PathBuf,
+        /// Process id of who has it, if that can be told.
+        holder: Option<u32>,
+    },
     /// A row that this program cannot have written.
     #[error("{}: row {row} is damaged ({reason}); restore a backup", .path.display())]
     Damaged {

@@ -28,6 +28,15 @@ impl Offline {
         self.0.serial
     }
 
+    /// [`Offline::transaction`] for more rows than the write-ahead log should hold: new rows go straight into the file,
+    /// and what it had before can be put back until the commit.
+    pub(crate) fn bulk_transaction(&mut self) -> rusqlite::Result<Transaction<'_>> {
+        self.0
+            .connection
+            .pragma_update(None, "journal_mode", "DELETE")?;
+        self.transaction()
+    }
+
     /// Begins the one transaction in which everything happens.
     pub(crate) fn transaction(&mut self) -> rusqlite::Result<Transaction<'_>> {
         self.0

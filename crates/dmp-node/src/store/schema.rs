@@ -4,7 +4,7 @@
 //! small writes one short sequential write; the index in memory knows the row of every value.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -233,7 +233,7 @@ pub(crate) fn refuse_if_in_use(path: &Path) -> Result<(), OpenError> {
     };
     match taken {
         Ok(()) => Ok(()),
-        Err(fs::TryLockError::WouldBlock) => Err(OpenError::InUse(path.into())),
+        Err(fs::TryLockError::WouldBlock) => Err(in_use(path, &path_of_lock)),
         Err(fs::TryLockError::Error(error)) => Err(OpenError::File {
             path: path_of_lock,
             error,
@@ -247,7 +247,7 @@ pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
         path: path_of_lock.clone(),
         error,
     };
-    let lock = OpenOptions::new()
+    let mut lock = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
@@ -255,9 +255,23 @@ pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
         .open(&path_of_lock)
         .map_err(file)?;
     match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(fs::TryLockError::WouldBlock) => Err(OpenError::InUse(path.into())),
+        Ok(()) => {
+            // Who has it, for whoever comes next; a lock that cannot be written is a lock all the same.
+            let _ = lock
+                .set_len(0)
+                .and_then(|()| writeln!(lock, "{}", std::process::id()));
+            Ok(lock)
+        }
+        Err(fs::TryLockError::WouldBlock) => Err(in_use(path, &path_of_lock)),
         Err(fs::TryLockError::Error(error)) => Err(file(error)),
+    }
+}
+
+fn in_use(path: &Path, lock: &Path) -> OpenError {
+    let holder = fs::read_to_string(lock).ok();
+    OpenError::InUse {
+        path: path.into(),
+        holder: holder.and_then(|text| text.trim().parse().ok()),
     }
 }
 

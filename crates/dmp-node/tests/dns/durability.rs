@@ -346,7 +346,7 @@ fn two_nodes_cannot_have_one_store() {
     let _first = open(settings(&directory)).unwrap();
     assert!(matches!(
         open(settings(&directory)),
-        Err(OpenError::InUse(_))
+        Err(OpenError::InUse { .. })
     ));
 }
 

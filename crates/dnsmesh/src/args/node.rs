@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::OutputArgs;
+use super::duration;
 use super::operator::{AdminArgs, NodeCtlArgs};
 use crate::cmd::node::{admin, ctl};
 use crate::report::Format;
@@ -27,6 +28,7 @@ impl NodeArgs {
         match &self.action {
             None | Some(NodeCommand::Run(_) | NodeCommand::Config(_)) => Format::Text,
             Some(NodeCommand::Import(args)) => args.output.into(),
+            Some(NodeCommand::Load(args)) => args.output.into(),
             Some(NodeCommand::Check(args)) => args.output.into(),
             Some(NodeCommand::Ctl(args)) => ctl::output(&args.action).into(),
             Some(NodeCommand::Admin(args)) => admin::output(&args.action).into(),
@@ -54,6 +56,8 @@ pub(crate) enum NodeCommand {
     Admin(AdminArgs),
     /// Take over databases of the reference node: records, bearer tokens, TSIG keys
     Import(NodeImportArgs),
+    /// Fill the node's database from a zone file, such as `ctl zone dump` writes
+    Load(NodeLoadArgs),
 }
 
 /// Where the node's settings come from.
@@ -112,6 +116,24 @@ pub(crate) struct NodeImportArgs {
     /// Database files of the reference; they are read and never changed
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+    /// Say what would happen and write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) settings: NodeSettingsArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// `node load`
+#[derive(Debug, clap::Args)]
+pub(crate) struct NodeLoadArgs {
+    /// Zone file in presentation format; all of it is loaded or, if anything in it is wrong, nothing
+    #[arg(value_name = "ZONEFILE")]
+    pub(crate) file: PathBuf,
+    /// How long every value lives, in seconds or with a unit s, m, h, d or w [default: what a dump says was left, else its TTL]
+    #[arg(long, value_name = "N", value_parser = duration::parse)]
+    pub(crate) ttl: Option<u64>,
     /// Say what would happen and write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -4,6 +4,7 @@ pub(crate) mod admin;
 mod check;
 pub(crate) mod ctl;
 mod import;
+mod load;
 mod service;
 
 use dmp_node::config::{self, Config, Overrides};
@@ -24,6 +25,7 @@ pub(crate) async fn perform(args: NodeArgs, format: Format) -> Result<Exit, Fail
         NodeCommand::Ctl(args) => ctl::ctl(args, format).await,
         NodeCommand::Admin(args) => admin::admin(args, format).await,
         NodeCommand::Import(args) => Ok(format.print(&import::import(args)?)),
+        NodeCommand::Load(args) => Ok(format.print(&load::load(args)?)),
     }
 }
 

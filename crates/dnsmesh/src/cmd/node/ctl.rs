@@ -7,6 +7,7 @@ use dmp_node::clock::Clock;
 use dmp_node::config::{Config, Overrides};
 use dmp_node::control::{Connection, ControlError, Failed, FailedCode, Operator, Request};
 use dmp_node::store;
+use dmp_node::zone::Owner;
 use serde_json::{Value, json};
 
 use crate::args::{
@@ -89,6 +90,10 @@ impl Target {
 
     pub(super) fn database(&self) -> &Path {
         &self.database
+    }
+
+    pub(super) fn zone(&self) -> Option<&Owner> {
+        self.config.zone.as_ref()
     }
 
     /// Asks the running node, or opens the database if none runs. Long texts go to standard output as they come.

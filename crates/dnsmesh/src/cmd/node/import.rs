@@ -92,7 +92,7 @@ impl Report for Imported {
     }
 }
 
-fn numbers(what: &str, counts: Counts) -> String {
+pub(super) fn numbers(what: &str, counts: Counts) -> String {
     let Counts {
         added,
         extended,
