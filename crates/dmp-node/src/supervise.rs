@@ -9,7 +9,8 @@ use crate::control::{
     ControlListener, ControlServer, Operator, Running as RunningNode, socket_path,
 };
 use crate::credentials::{self, Credentials};
-use crate::http::{Api, HttpListener, HttpServer, Tls, TlsError};
+use crate::http::{Api, HttpListener, HttpServer, Keeper, TlsError};
+use crate::limits::TLS_WATCH;
 use crate::listen::{BindError, Listeners, Running};
 use crate::settings::{Apex, Caps, Claims, Settings};
 use crate::store::OpenError;
@@ -31,8 +32,16 @@ pub struct Node {
     credentials: Arc<Credentials>,
     dns: Running,
     http: HttpServer,
+    https: Option<Https>,
     control: ControlServer,
     cleanup: JoinHandle<()>,
+}
+
+/// The certificate of the HTTP listener, looked after in a task of its own.
+#[derive(Debug)]
+struct Https {
+    keeper: Arc<Keeper>,
+    keeping: JoinHandle<()>,
 }
 
 /// Why a node does not start. One line; nothing was served.
@@ -105,13 +114,15 @@ impl Node {
         let context = open(&config, dns_address.map_err(StartError::DnsHost)?, clock)?;
         let credentials = Credentials::load(Arc::clone(&context))?;
         let dns = Listeners::bind(&context)?;
+        let keeper = keeper(&config.http, &context)?;
         let http = listen_http(&config.http).await?;
         let control = ControlListener::bind(context.store().path());
         let control = control.map_err(|error| StartError::Control {
             path: socket_path(context.store().path()),
             error,
         })?;
-        let api = Api::new(&config, Arc::clone(&context), Arc::clone(&credentials));
+        let tls = keeper.as_ref().map(|keeper| Arc::clone(keeper.tls()));
+        let api = Api::new(&config, Arc::clone(&context), Arc::clone(&credentials), tls);
         let dns = dns.serve(&context).map_err(StartError::Serve)?;
         let http = http.serve(api);
         let running = RunningNode {
@@ -125,6 +136,7 @@ impl Node {
         let node = Self {
             dns,
             http,
+            https: keeper.map(Https::keep),
             control: control.serve(operator),
             cleanup: tokio::spawn(clean_up(Arc::clone(&credentials), config.cleanup_interval)),
             context,
@@ -159,6 +171,14 @@ impl Node {
         &self.credentials
     }
 
+    /// Reads the certificate of the HTTP listener again. If it cannot be used, the former one stays in force and the error says
+    /// why. Without TLS there is nothing to do.
+    pub fn reload_certificate(&self) -> Result<(), TlsError> {
+        self.https
+            .as_ref()
+            .map_or(Ok(()), |https| https.keeper.reload())
+    }
+
     /// Serves until the future ends, for instance [`stop_signal`], and then shuts down.
     pub async fn run_until(self, signal: impl Future) {
         signal.await;
@@ -170,6 +190,9 @@ impl Node {
         tracing::info!("DMP node stopping");
         drop(self.control);
         tokio::join!(self.dns.stop(), self.http.stop());
+        if let Some(https) = self.https {
+            https.keeping.abort();
+        }
         self.cleanup.abort();
         let context = self.context;
         let closed = tokio::task::spawn_blocking(move || context.store().close());
@@ -209,6 +232,16 @@ impl Node {
         }
         let database = self.database().display();
         tracing::info!("DMP node up: dns={dns}/udp http={http} db={database} peers=0");
+    }
+}
+
+impl Https {
+    fn keep(keeper: Arc<Keeper>) -> Self {
+        let task = Arc::clone(&keeper);
+        Self {
+            keeper,
+            keeping: tokio::spawn(async move { task.keep(TLS_WATCH).await }),
+        }
     }
 }
 
@@ -308,14 +341,18 @@ fn settings(config: &Config, database: &Path, dns: SocketAddr) -> Settings {
     }
 }
 
+fn keeper(config: &HttpConfig, context: &Context) -> Result<Option<Arc<Keeper>>, TlsError> {
+    let files = config.tls.clone();
+    let keeper = files.map(|files| Keeper::of_files(files, context.clock().clone()));
+    Ok(keeper.transpose()?.map(Arc::new))
+}
+
 async fn listen_http(config: &HttpConfig) -> Result<HttpListener, StartError> {
     let HttpConfig { host, port, .. } = config;
-    let tls = config.tls.clone().map(Tls::open).transpose()?;
     let bound = match host.address(*port) {
         Ok(address) => HttpListener::bind(address).await,
         Err(error) => Err(error),
     };
-    let bound = bound.map(|listener| listener.with_tls(tls));
     bound.map_err(|error| StartError::Http {
         host: host.clone(),
         port: *port,

@@ -4,8 +4,10 @@
 
 mod authorize;
 mod body;
+mod certificate;
 mod client;
 mod connections;
+mod keeper;
 mod names;
 mod page;
 mod records;
@@ -14,13 +16,15 @@ mod reply;
 mod route;
 mod server;
 mod tls;
+mod validity;
 
 pub use body::{DeleteBody, InvalidBody, PublishBody, parse_object};
+pub(crate) use keeper::Keeper;
+pub use keeper::TlsError;
 pub use names::{NameClass, NameOwner, is_publishable_value, publishable_owner};
 pub use route::{ROUTES, Route};
 pub use server::{HttpListener, HttpServer};
 pub(crate) use tls::Tls;
-pub use tls::TlsError;
 
 use crate::access::bucket::TokenBuckets;
 use crate::config::{Config, HttpConfig, Rate};
@@ -47,6 +51,8 @@ pub struct Api {
     credentials: Arc<Credentials>,
     registrar: Option<Registrar>,
     http: HttpConfig,
+    /// Without it everything is in the clear.
+    tls: Option<Arc<Tls>>,
     page: Page,
     /// Roles that are on.
     roles: Vec<Role>,
@@ -67,13 +73,19 @@ struct Client {
 
 impl Api {
     /// The interface over an open node.
-    pub fn new(config: &Config, context: Arc<Context>, credentials: Arc<Credentials>) -> Arc<Self> {
+    pub(crate) fn new(
+        config: &Config,
+        context: Arc<Context>,
+        credentials: Arc<Credentials>,
+        tls: Option<Arc<Tls>>,
+    ) -> Arc<Self> {
         let buckets = |rate: Rate| TokenBuckets::new(rate.per_second, rate.burst);
         let registrar = Registrar::open(config, Arc::clone(&context), Arc::clone(&credentials));
         Arc::new(Self {
             context,
             credentials,
             http: config.http.clone(),
+            tls,
             page: Page::new(config, registrar.as_ref()),
             roles: roles(config, registrar.as_ref()),
             registrar,
@@ -143,6 +155,7 @@ impl Api {
             tsig_keys: context.access().keyring().len(),
             tokens: self.credentials.token_count(),
             roles: self.roles.clone(),
+            certificate_expiry: self.tls.as_ref().map(|tls| tls.expires_at()),
         };
         let text = metrics::expose(context.metrics(), &observed, format);
         Reply::text(format.media_type(), text)

@@ -3,8 +3,7 @@
 use super::Api;
 use super::connections::{Connections, Place};
 use super::reply::{ErrorMedia, Reply};
-use super::tls::Tls;
-use crate::limits::{DRAIN, HTTP_CONNECTION, HTTP_HEADER_OCTETS, HTTP_READ, TLS_WATCH};
+use crate::limits::{DRAIN, HTTP_CONNECTION, HTTP_HEADER_OCTETS, HTTP_READ};
 use crate::metrics::{ConnectionEvent, Part};
 use crate::repeated::log_repeated;
 use http_body_util::Full;
@@ -32,7 +31,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct HttpListener {
     socket: TcpListener,
     address: SocketAddr,
-    tls: Option<Tls>,
 }
 
 /// A running server.
@@ -48,16 +46,7 @@ impl HttpListener {
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
         let socket = TcpListener::bind(address).await?;
         let address = socket.local_addr()?;
-        Ok(Self {
-            socket,
-            address,
-            tls: None,
-        })
-    }
-
-    /// The same with TLS.
-    pub(crate) fn with_tls(self, tls: Option<Tls>) -> Self {
-        Self { tls, ..self }
+        Ok(Self { socket, address })
     }
 
     /// Where it listens.
@@ -69,7 +58,7 @@ impl HttpListener {
     pub fn serve(self, api: Arc<Api>) -> HttpServer {
         let (stop, stopped) = watch::channel(false);
         let address = self.address;
-        let task = tokio::spawn(accept(self.socket, self.tls, api, stopped));
+        let task = tokio::spawn(accept(self.socket, api, stopped));
         HttpServer {
             address,
             stop,
@@ -92,21 +81,8 @@ impl HttpServer {
     }
 }
 
-async fn accept(
-    socket: TcpListener,
-    tls: Option<Tls>,
-    api: Arc<Api>,
-    mut stopped: watch::Receiver<bool>,
-) {
+async fn accept(socket: TcpListener, api: Arc<Api>, mut stopped: watch::Receiver<bool>) {
     let connections = Connections::new(api.http.max_connections);
-    let tls = tls.map(Arc::new);
-    let watching = tls.clone();
-    let mut watching = pin!(async {
-        match watching {
-            Some(tls) => tls.watch(TLS_WATCH).await,
-            None => std::future::pending().await,
-        }
-    });
     // Those that are connected are told after the socket is closed, so that nobody new comes in between.
     let drain = watch::Sender::new(false);
     let mut tasks = JoinSet::new();
@@ -116,8 +92,8 @@ async fn accept(
                 Ok((stream, peer)) => {
                     let place = connections.admit(peer.ip().to_canonical());
                     if let Some(place) = place {
-                        let (api, tls) = (Arc::clone(&api), tls.clone());
-                        tasks.spawn(connection(stream, peer.ip(), place, api, tls, drain.subscribe()));
+                        let api = Arc::clone(&api);
+                        tasks.spawn(connection(stream, peer.ip(), place, api, drain.subscribe()));
                     } else {
                         let counts = &api.context.metrics().http_connections;
                         counts.events.count(ConnectionEvent::Refused);
@@ -129,7 +105,6 @@ async fn accept(
                 }
             },
             Some(_) = tasks.join_next() => {}
-            () = &mut watching => {}
             _ = stopped.changed() => break,
         }
     }
@@ -146,13 +121,12 @@ async fn connection(
     peer: IpAddr,
     place: Place,
     api: Arc<Api>,
-    tls: Option<Arc<Tls>>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let context = Arc::clone(&api.context);
     let counts = &context.metrics().http_connections;
     let _open = counts.open();
-    let Some(tls) = tls else {
+    let Some(tls) = api.tls.clone() else {
         return converse(stream, peer, &place, api, stopped).await;
     };
     let handshake = tokio::time::timeout(HTTP_READ, tls.acceptor().accept(stream));

@@ -21,6 +21,8 @@ pub(crate) struct Observed {
     pub(crate) tokens: usize,
     /// Roles that are on.
     pub(crate) roles: Vec<Role>,
+    /// Unix second at which the certificate in force ends; absent without one.
+    pub(crate) certificate_expiry: Option<u64>,
 }
 
 /// Everything as text.
@@ -29,7 +31,7 @@ pub(crate) fn expose(metrics: &Metrics, observed: &Observed, format: Format) -> 
     of_the_reference(&mut all, metrics, observed);
     dns(&mut all, metrics);
     updates(&mut all, metrics);
-    http(&mut all, metrics);
+    http(&mut all, metrics, observed);
     store(&mut all, metrics, observed);
     process(&mut all, metrics, observed);
     all.render(format)
@@ -151,7 +153,7 @@ fn updates(all: &mut Exposition, metrics: &Metrics) {
     }
 }
 
-fn http(all: &mut Exposition, metrics: &Metrics) {
+fn http(all: &mut Exposition, metrics: &Metrics, observed: &Observed) {
     all.histogram(
         "dmp_http_request_duration_seconds",
         "Time from the header of an HTTP request to its answer",
@@ -166,6 +168,13 @@ fn http(all: &mut Exposition, metrics: &Metrics) {
             "HTTP connections, by what happened to them",
         ),
     );
+    let expiry = all.gauge(
+        "dmp_tls_certificate_expiry_timestamp_seconds",
+        "Unix time at which the certificate of the HTTP listener ends; no series without TLS",
+    );
+    if let Some(at) = observed.certificate_expiry {
+        expiry.count(&[], at);
+    }
     let registrations = all.counter(
         "dmp_registration_total",
         "Requests to the registration routes, by result",

@@ -6,11 +6,13 @@ use dmp_node::config::{Config, Environment, Overrides};
 use dmp_node::supervise::Node;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// Writes `cert.pem` and `key.pem` for `node.test`.
 fn certify(directory: &Path) -> CertificateDer<'static> {
@@ -25,7 +27,11 @@ fn files(directory: &Path) -> [String; 2] {
     ["cert.pem", "key.pem"].map(|name| directory.join(name).to_str().unwrap().to_owned())
 }
 
-async fn get(node: &TestNode, root: CertificateDer<'static>, target: &str) -> String {
+/// A connection that trusts `root` only.
+async fn handshake(
+    node: &TestNode,
+    root: CertificateDer<'static>,
+) -> io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(root).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -37,12 +43,20 @@ async fn get(node: &TestNode, root: CertificateDer<'static>, target: &str) -> St
     let stream = TcpStream::connect(node.http_address()).await.unwrap();
     let name = ServerName::try_from("node.test").unwrap();
     let connector = TlsConnector::from(Arc::new(client));
-    let mut stream = connector.connect(name, stream).await.unwrap();
+    connector.connect(name, stream).await
+}
+
+/// One request, after which the node closes the connection.
+async fn ask(mut stream: TlsStream<TcpStream>, target: &str) -> String {
     let request = format!("GET {target} HTTP/1.1\r\nHost: node.test\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     answer
+}
+
+async fn get(node: &TestNode, root: CertificateDer<'static>, target: &str) -> String {
+    ask(handshake(node, root).await.unwrap(), target).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,4 +121,38 @@ async fn a_certificate_that_cannot_be_used_stops_the_start() {
         assert!(line.starts_with(variable), "{line}");
         assert!(!line.contains('\n'), "{line}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_serves_the_new_certificate_and_drops_no_connection() {
+    let directory = tempfile::tempdir().unwrap();
+    let former = certify(directory.path());
+    let [certificate, key] = files(directory.path());
+    let node = TestNode::start(&[
+        ("DMP_HTTP_TLS_CERT", certificate.as_str()),
+        ("DMP_HTTP_TLS_KEY", key.as_str()),
+    ])
+    .await;
+    let open = handshake(&node, former.clone()).await.unwrap();
+
+    std::fs::write(&key, "no key").unwrap();
+    let line = node.reload_certificate().unwrap_err().to_string();
+    assert!(line.starts_with("DMP_HTTP_TLS_KEY: "), "{line}");
+    assert!(
+        handshake(&node, former.clone()).await.is_ok(),
+        "the former one stays"
+    );
+
+    let new = certify(directory.path());
+    node.reload_certificate().unwrap();
+    let answer = ask(open, "/health").await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(handshake(&node, former).await.is_err());
+    let metrics = get(&node, new, "/metrics").await;
+    let expiry = "dmp_tls_certificate_expiry_timestamp_seconds";
+    // What rcgen gives a certificate of which nothing is said: until 4096.
+    assert!(
+        metrics.contains(&format!("\n{expiry} 67090118400.0\n")),
+        "{metrics}"
+    );
 }
