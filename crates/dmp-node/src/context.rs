@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use thiserror::Error;
 
 use crate::access::{Access, Author};
@@ -21,14 +22,20 @@ use crate::zone::{Owner, Served, ZoneIndex};
 /// The shared state of one node.
 #[derive(Debug)]
 pub struct Context {
-    settings: Settings,
+    live: ArcSwap<Live>,
     clock: Clock,
     zone: Arc<ZoneIndex>,
     store: Store,
     access: Access,
-    served: Served,
     replay: ReplayCache,
     metrics: Arc<Metrics>,
+}
+
+/// What a reload replaces as a whole.
+#[derive(Debug)]
+pub(crate) struct Live {
+    settings: Arc<Settings>,
+    served: Served,
 }
 
 /// One record operation with its owner name already checked.
@@ -123,22 +130,32 @@ impl Context {
             Arc::clone(&metrics),
         )?;
         let access = Access::new(settings.claims.clone());
-        let served = Served::new(&settings);
         Ok(Arc::new(Self {
-            settings,
+            live: ArcSwap::from_pointee(Live::new(settings)),
             clock,
             zone,
             store,
             access,
-            served,
             replay: ReplayCache::default(),
             metrics,
         }))
     }
 
-    /// What the node was told at start.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
+    /// What the node is told as of now. A later request may see others, so nobody keeps them.
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.live.load().settings)
+    }
+
+    /// The settings with what follows from them, to be kept for a round of requests.
+    pub(crate) fn live(&self) -> Arc<Live> {
+        self.live.load_full()
+    }
+
+    /// Puts other settings in force for whatever begins from now on. What only a restart can change (database, addresses,
+    /// threads, zone) must be as it was.
+    pub fn configure(&self, settings: Settings) {
+        self.access.configure(settings.claims.clone());
+        self.live.store(Arc::new(Live::new(settings)));
     }
 
     /// The node's time.
@@ -159,11 +176,6 @@ impl Context {
     /// Keyring and policies.
     pub fn access(&self) -> &Access {
         &self.access
-    }
-
-    /// What is served beside the stored values.
-    pub fn served(&self) -> &Served {
-        &self.served
     }
 
     /// What the node counts about itself.
@@ -193,10 +205,29 @@ impl Context {
         operations: Vec<Operation>,
     ) -> Result<Applied, Failure<Refusal>> {
         self.store.check_admission()?;
-        let caps = self.settings.caps;
+        let caps = self.settings().caps;
         self.store
             .transact(move |draft| apply(draft, &caps, &author, &operations))
             .await
+    }
+}
+
+impl Live {
+    fn new(settings: Settings) -> Self {
+        Self {
+            served: Served::new(&settings),
+            settings: Arc::new(settings),
+        }
+    }
+
+    /// The settings themselves.
+    pub(crate) fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    /// What is served beside the stored values.
+    pub(crate) fn served(&self) -> &Served {
+        &self.served
     }
 }
 

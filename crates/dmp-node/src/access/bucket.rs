@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::limits::BUCKET_KEYS;
@@ -12,14 +12,14 @@ use crate::limits::BUCKET_KEYS;
 /// A set of token buckets with one rate and burst.
 #[derive(Debug)]
 pub struct TokenBuckets<K> {
-    rate: f64,
-    burst: f64,
     start: Instant,
     state: Mutex<State<K>>,
 }
 
 #[derive(Debug)]
 struct State<K> {
+    rate: f64,
+    burst: f64,
     buckets: HashMap<K, Bucket>,
     /// Keys in the order of their last use.
     order: BTreeMap<u64, K>,
@@ -37,16 +37,22 @@ impl<K: Clone + Eq + Hash> TokenBuckets<K> {
     /// Buckets of `burst` tokens filled at `rate` a second; either at or below 0 switches the limit off.
     pub fn new(rate: f64, burst: f64) -> Self {
         let state = State {
+            rate,
+            burst,
             buckets: HashMap::new(),
             order: BTreeMap::new(),
             uses: 0,
         };
         Self {
-            rate,
-            burst,
             start: Instant::now(),
             state: Mutex::new(state),
         }
+    }
+
+    /// Other numbers from now on; what each key has used up stays used.
+    pub fn configure(&self, rate: f64, burst: f64) {
+        let mut state = self.lock();
+        (state.rate, state.burst) = (rate, burst);
     }
 
     /// Takes one token of `key`; `false` when there is none.
@@ -56,11 +62,11 @@ impl<K: Clone + Eq + Hash> TokenBuckets<K> {
 
     /// [`TokenBuckets::take`] at `seconds` of any clock that does not run backwards.
     pub fn take_at(&self, key: &K, seconds: f64) -> bool {
-        if self.rate <= 0.0 || self.burst <= 0.0 {
+        let mut state = self.lock();
+        let state = &mut *state;
+        if state.rate <= 0.0 || state.burst <= 0.0 {
             return true;
         }
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = &mut *state;
         state.uses += 1;
         let used = state.uses;
         let bucket = match state.buckets.get_mut(key) {
@@ -75,7 +81,7 @@ impl<K: Clone + Eq + Hash> TokenBuckets<K> {
                     state.buckets.remove(&oldest);
                 }
                 state.buckets.entry(key.clone()).or_insert(Bucket {
-                    tokens: self.burst,
+                    tokens: state.burst,
                     filled_at: seconds,
                     used,
                 })
@@ -84,7 +90,7 @@ impl<K: Clone + Eq + Hash> TokenBuckets<K> {
         state.order.insert(used, key.clone());
         bucket.used = used;
         let passed = (seconds - bucket.filled_at).max(0.0);
-        bucket.tokens = (bucket.tokens + passed * self.rate).min(self.burst);
+        bucket.tokens = (bucket.tokens + passed * state.rate).min(state.burst);
         bucket.filled_at = seconds;
         // A refused request costs nothing.
         let granted = bucket.tokens >= 1.0;
@@ -96,15 +102,19 @@ impl<K: Clone + Eq + Hash> TokenBuckets<K> {
 
     /// Seconds after which an empty bucket holds a token again, at most a day.
     pub fn retry_after(&self) -> u64 {
-        (1.0 / self.rate).ceil().clamp(1.0, 86_400.0) as u64
+        (1.0 / self.lock().rate).ceil().clamp(1.0, 86_400.0) as u64
     }
 
     /// Forgets `key`, for instance when its credential is revoked.
     pub fn forget(&self, key: &K) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         if let Some(bucket) = state.buckets.remove(key) {
             state.order.remove(&bucket.used);
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<K>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -135,6 +145,18 @@ mod tests {
             let buckets = TokenBuckets::new(rate, burst);
             assert!((0..100).all(|_| buckets.take_at(&(), 0.0)));
         }
+    }
+
+    #[test]
+    fn other_numbers_hold_at_once_and_give_back_nothing() {
+        let buckets = TokenBuckets::new(0.001, 1.0);
+        assert!(buckets.take_at(&1, 0.0) && !buckets.take_at(&1, 0.0));
+        buckets.configure(1.0, 2.0);
+        assert!(!buckets.take_at(&1, 0.5));
+        assert!(buckets.take_at(&1, 2.0));
+        assert!(buckets.take_at(&2, 2.0) && buckets.take_at(&2, 2.0));
+        buckets.configure(0.0, 2.0);
+        assert!((0..9).all(|_| buckets.take_at(&1, 2.0)));
     }
 
     #[test]

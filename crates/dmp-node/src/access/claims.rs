@@ -2,9 +2,11 @@
 //!
 //! It looks things up and changes nothing but the token buckets; applying is the update's.
 
+use arc_swap::ArcSwap;
 use dmp_core::id::{MailboxHash, UnixTime};
 use dmp_core::record::{Claim, IdentityRecord};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 
 use super::bucket::TokenBuckets;
 use super::keyring::{Keyring, is_hash12};
@@ -28,7 +30,7 @@ pub(crate) enum ClaimRefusal {
 /// The claim policy with its token buckets.
 #[derive(Debug)]
 pub(crate) struct ClaimPolicy {
-    settings: Claims,
+    settings: ArcSwap<Claims>,
     per_recipient: TokenBuckets<String>,
     verifications: TokenBuckets<()>,
 }
@@ -46,8 +48,14 @@ impl ClaimPolicy {
         Self {
             per_recipient: TokenBuckets::new(settings.rate, settings.burst),
             verifications: TokenBuckets::new(CLAIM_VERIFICATIONS, CLAIM_VERIFICATIONS),
-            settings,
+            settings: ArcSwap::from_pointee(settings),
         }
+    }
+
+    /// Other settings from now on; what each recipient's bucket has given stays given.
+    pub(crate) fn configure(&self, settings: Claims) {
+        self.per_recipient.configure(settings.rate, settings.burst);
+        self.settings.store(Arc::new(settings));
     }
 
     /// Checks every operation in order; all must pass. Gives them back with the lifetime they are stored for.
@@ -56,7 +64,8 @@ impl ClaimPolicy {
         view: &ClaimView<'_>,
         operations: Vec<Operation>,
     ) -> Result<Vec<Operation>, ClaimRefusal> {
-        if !self.settings.provider && !self.settings.receiver {
+        let settings = self.settings.load();
+        if !settings.provider && !settings.receiver {
             return Err(ClaimRefusal::Refused("updates must be signed"));
         }
         if operations.is_empty() {
@@ -66,12 +75,13 @@ impl ClaimPolicy {
         }
         operations
             .into_iter()
-            .map(|operation| self.accept_one(view, operation))
+            .map(|operation| self.accept_one(&settings, view, operation))
             .collect()
     }
 
     fn accept_one(
         &self,
+        settings: &Claims,
         view: &ClaimView<'_>,
         operation: Operation,
     ) -> Result<Operation, ClaimRefusal> {
@@ -83,7 +93,7 @@ impl ClaimPolicy {
                 "an unsigned update must carry a claim at claim-<0-9>.mb-<hash>",
             ));
         };
-        if !self.settings.provider && !view.is_registered(&mailbox) {
+        if !settings.provider && !view.is_registered(&mailbox) {
             log_repeated!(info, "claim for a recipient who is not registered here");
             return Err(ClaimRefusal::Unregistered);
         }
@@ -102,7 +112,7 @@ impl ClaimPolicy {
             ));
         }
         let remaining = claim.exp.as_secs().saturating_sub(view.now);
-        if self.settings.max_ttl.is_some_and(|limit| remaining > limit) {
+        if settings.max_ttl.is_some_and(|limit| remaining > limit) {
             return Err(ClaimRefusal::Refused("the claim lives too long"));
         }
         if !self.per_recipient.take(&mailbox) {

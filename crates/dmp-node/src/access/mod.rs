@@ -73,6 +73,11 @@ impl Access {
         &self.claims
     }
 
+    /// Other roles and bounds of unsigned claims from now on.
+    pub(crate) fn configure(&self, claims: Claims) {
+        self.claims.configure(claims);
+    }
+
     /// The keyring as of now; the next packet may see another.
     pub fn keyring(&self) -> Arc<Keyring> {
         self.keyring.load_full()

@@ -275,7 +275,7 @@ impl Operator {
             let out = |piece| data.blocking_send(piece).is_ok();
             context
                 .store()
-                .read_apart(|sql| dump::dump(sql, context.settings(), serial, now, out))
+                .read_apart(|sql| dump::dump(sql, &context.settings(), serial, now, out))
         });
         let values = dumped.await.map_err(unavailable)?.map_err(unavailable)?;
         Ok(json!({ "values": values }))

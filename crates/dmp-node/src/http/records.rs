@@ -50,7 +50,7 @@ pub(super) async fn publish(api: &Api, client: &Client, name: &str, body: Incomi
     let Some(PublishBody { value, ttl }) = PublishBody::parse(&body) else {
         return bad_request("value (str) and ttl (int > 0) required");
     };
-    let caps = &api.context.settings().caps;
+    let caps = api.context.settings().caps;
     // Unlike over DNS, no cap of these two means that nothing passes (node.md 3.3).
     let max_ttl = caps.max_ttl.unwrap_or(0);
     if ttl > max_ttl {

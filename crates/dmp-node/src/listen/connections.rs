@@ -13,8 +13,8 @@ use crate::limits::TCP_IDLE;
 /// All open connections.
 #[derive(Debug)]
 pub(super) struct Connections {
-    most: usize,
-    most_per_prefix: usize,
+    most: AtomicUsize,
+    most_per_prefix: AtomicUsize,
     start: Instant,
     open: Mutex<Open>,
     next: AtomicU64,
@@ -51,12 +51,19 @@ pub(super) struct Busy(Arc<State>);
 impl Connections {
     pub(super) fn new(most: usize, most_per_prefix: usize) -> Arc<Self> {
         Arc::new(Self {
-            most,
-            most_per_prefix,
+            most: AtomicUsize::new(most),
+            most_per_prefix: AtomicUsize::new(most_per_prefix),
             start: Instant::now(),
             open: Mutex::default(),
             next: AtomicU64::new(0),
         })
+    }
+
+    /// Other bounds from now on. Who is connected stays connected.
+    pub(super) fn configure(&self, most: usize, most_per_prefix: usize) {
+        self.most.store(most, Ordering::Relaxed);
+        self.most_per_prefix
+            .store(most_per_prefix, Ordering::Relaxed);
     }
 
     /// Admits a connection from `prefix`. When all places are taken the one idle for longest is told to close and its
@@ -65,9 +72,9 @@ impl Connections {
     pub(super) fn admit(self: &Arc<Self>, prefix: Prefix) -> Option<Connection> {
         let mut open = self.open();
         let own = open.per_prefix.get(&prefix).copied().unwrap_or(0);
-        if own >= self.most_per_prefix {
+        if own >= self.most_per_prefix.load(Ordering::Relaxed) {
             open.evict(|state| state.prefix == prefix)?;
-        } else if open.states.len() >= self.most {
+        } else if open.states.len() >= self.most.load(Ordering::Relaxed) {
             open.evict(|_| true)?;
         }
         let id = self.next.fetch_add(1, Ordering::Relaxed);
@@ -94,7 +101,8 @@ impl Connections {
     /// How long a connection may be silent now: less the more places are taken (RFC 7766 6.2.3).
     pub(super) fn idle_limit(&self) -> Duration {
         let (longest, shortest) = TCP_IDLE;
-        let taken = self.count().min(self.most) as f64 / self.most.max(1) as f64;
+        let most = self.most.load(Ordering::Relaxed);
+        let taken = self.count().min(most) as f64 / most.max(1) as f64;
         longest - (longest - shortest).mul_f64(taken)
     }
 
@@ -202,6 +210,18 @@ mod tests {
         let _fresh = all.admit(prefix(1)).unwrap();
         held[2].evicted().await;
         assert_eq!(all.count(), 4, "an idle one of the same prefix gave way");
+    }
+
+    #[tokio::test]
+    async fn other_bounds_hold_for_the_next_connection() {
+        let all = Connections::new(4, 4);
+        let held = [1, 2].map(|third| all.admit(prefix(third)).unwrap());
+        let _busy = held.each_ref().map(Connection::begin_request);
+        all.configure(2, 4);
+        assert!(all.admit(prefix(3)).is_none());
+        all.configure(9, 1);
+        assert!(all.admit(prefix(1)).is_none());
+        assert!(all.admit(prefix(3)).is_some());
     }
 
     #[test]

@@ -33,6 +33,21 @@ impl CookieSecrets {
         })
     }
 
+    /// Other settings from `now` on. Random secrets stay as they are while nothing is configured.
+    pub(super) fn configure(&self, configured: Option<&Secrets>, now: u64) {
+        match configured {
+            Some(secrets) => {
+                self.secrets.store(Arc::new(secrets.clone()));
+                self.rotates_at.store(u64::MAX, Ordering::Relaxed);
+            }
+            // Due at once: the secret that was configured is replaced and its cookies are accepted for a day.
+            None if self.rotates_at.load(Ordering::Relaxed) == u64::MAX => {
+                self.rotates_at.store(now, Ordering::Relaxed);
+            }
+            None => {}
+        }
+    }
+
     /// The secrets in force at `now`; the first to ask when a day is over replaces them.
     pub(super) fn at(&self, now: u64) -> arc_swap::Guard<Arc<Secrets>> {
         let due = self.rotates_at.load(Ordering::Relaxed);

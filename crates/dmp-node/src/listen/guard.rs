@@ -20,7 +20,7 @@ use super::cookies::CookieSecrets;
 use super::prefix::Prefix;
 use super::rate::{RateTable, Taken};
 use crate::config;
-use crate::context::Context;
+use crate::context::{Context, Live};
 use crate::metrics::{Dropped, Limited, Outcome};
 use crate::settings::PrefixLengths;
 
@@ -28,13 +28,15 @@ use crate::settings::PrefixLengths;
 #[derive(Debug)]
 pub(super) struct Guard {
     context: Arc<Context>,
+    /// What it was made from.
+    live: Arc<Live>,
     /// `None`: no limit.
     rates: Option<RateTable>,
     /// Seeded, so that nobody can choose who shares a bucket.
     hasher: RandomState,
     lengths: PrefixLengths,
     exempt: Vec<config::Prefix>,
-    cookies: CookieSecrets,
+    cookies: Arc<CookieSecrets>,
     nsid: Option<Vec<u8>>,
     payload: u16,
     start: Instant,
@@ -87,19 +89,72 @@ pub(super) struct Settled {
 impl Guard {
     /// The guard that the settings ask for.
     pub(super) fn new(context: &Arc<Context>) -> io::Result<Self> {
-        let settings = context.settings();
+        let live = context.live();
+        let settings = live.settings();
         let now = context.clock().seconds();
-        Ok(Self {
+        let cookies = CookieSecrets::new(settings.cookie_secrets.as_ref(), now)?;
+        let rates = RateTable::new(settings.dns_rate, settings.dns_burst);
+        let hasher = RandomState::default();
+        Ok(Self::of(
+            context,
+            live,
+            rates,
+            hasher,
+            Arc::new(cookies),
+            Instant::now(),
+        ))
+    }
+
+    /// The guard that the settings in force now ask for. What this one has counted stays counted, and the cookies it
+    /// gave out stay good.
+    pub(super) fn renewed(&self) -> Self {
+        let live = self.context.live();
+        let settings = live.settings();
+        let now = self.context.clock().seconds();
+        self.cookies
+            .configure(settings.cookie_secrets.as_ref(), now);
+        let (rate, burst) = (settings.dns_rate, settings.dns_burst);
+        let rates = match &self.rates {
+            Some(rates) => rates.at(rate, burst),
+            None => RateTable::new(rate, burst),
+        };
+        let cookies = Arc::clone(&self.cookies);
+        Self::of(
+            &self.context,
+            live,
+            rates,
+            self.hasher.clone(),
+            cookies,
+            self.start,
+        )
+    }
+
+    fn of(
+        context: &Arc<Context>,
+        live: Arc<Live>,
+        rates: Option<RateTable>,
+        hasher: RandomState,
+        cookies: Arc<CookieSecrets>,
+        start: Instant,
+    ) -> Self {
+        let settings = live.settings();
+        Self {
             context: Arc::clone(context),
-            rates: RateTable::new(settings.dns_rate, settings.dns_burst),
-            hasher: RandomState::default(),
+            rates,
+            hasher,
             lengths: settings.dns_prefixes,
             exempt: settings.dns_rate_exempt.clone(),
-            cookies: CookieSecrets::new(settings.cookie_secrets.as_ref(), now)?,
+            cookies,
             nsid: settings.nsid.clone(),
             payload: settings.udp_payload,
-            start: Instant::now(),
-        })
+            start,
+            live,
+        }
+    }
+
+    /// The settings it was made from, and what is served by them.
+    pub(super) fn live(&self) -> &Live {
+        &self.live
     }
 
     /// What the node is made of.

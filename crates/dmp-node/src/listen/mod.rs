@@ -4,6 +4,7 @@
 
 mod connections;
 mod cookies;
+mod entrance;
 #[cfg(test)]
 mod flood;
 mod guard;
@@ -27,7 +28,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::context::Context;
-use guard::Guard;
+use entrance::Entrance;
 use socket::Sharing;
 
 /// How long a UDP thread waits for a datagram before it looks whether it is to stop.
@@ -64,6 +65,7 @@ struct Udp {
 #[derive(Debug)]
 pub struct Running {
     address: SocketAddr,
+    entrance: Arc<Entrance>,
     _guard: Option<UdpSocket>,
     udp_stop: Arc<AtomicBool>,
     udp_threads: Vec<JoinHandle<()>>,
@@ -111,18 +113,19 @@ impl Listeners {
         let (tcp_stop, stop) = watch::channel(false);
         self.tcp.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(self.tcp)?;
-        let guard = Arc::new(Guard::new(context)?);
+        let entrance = Arc::new(Entrance::new(context)?);
         let udp_stop = Arc::new(AtomicBool::new(false));
         let mut udp_threads = Vec::new();
         for (index, socket) in self.udp.sockets.into_iter().enumerate() {
-            let (guard, stop) = (Arc::clone(&guard), Arc::clone(&udp_stop));
+            let (entrance, stop) = (Arc::clone(&entrance), Arc::clone(&udp_stop));
             let thread = std::thread::Builder::new().name(format!("dmp-udp-{index}"));
-            udp_threads.push(thread.spawn(move || udp::serve(&guard, &socket, &stop))?);
+            udp_threads.push(thread.spawn(move || udp::serve(&entrance, &socket, &stop))?);
         }
-        let tcp = tokio::spawn(tcp::serve(guard, listener, stop));
+        let tcp = tokio::spawn(tcp::serve(Arc::clone(&entrance), listener, stop));
         tracing::info!("DMP DNS server listening on {}/udp+tcp", self.udp.address);
         Ok(Running {
             address: self.udp.address,
+            entrance,
             _guard: self.udp.guard,
             udp_stop,
             udp_threads,
@@ -136,6 +139,11 @@ impl Running {
     /// The address of both listeners.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Brings the settings that the context holds now into force.
+    pub fn configure(&self) {
+        self.entrance.configure();
     }
 
     /// Accepts nothing new, finishes what is in work and returns when that is done.
@@ -297,5 +305,60 @@ mod tests {
         runtime.block_on(running.stop());
         let counted = context.metrics().panics.read();
         assert_eq!(counted.collect::<Vec<_>>()[Part::Dns as usize].1, 2);
+    }
+
+    #[test]
+    fn settings_that_change_hold_for_the_next_request() {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            database: directory.path().join("dmp.db"),
+            zone: Some(crate::zone::Owner::parse("mesh.example").unwrap()),
+            udp_threads: 2,
+            ..Settings::default()
+        };
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let context = Context::open(settings, Clock::system()).unwrap();
+        let listeners = Listeners::bind(&context).unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        socket.connect(listeners.address()).unwrap();
+        let running = runtime
+            .block_on(async { listeners.serve(&context) })
+            .unwrap();
+        let address = || {
+            let query = QueryBuilder::new("mesh.example".parse().unwrap(), Rtype::A).build(7);
+            socket.send(&query).unwrap();
+            let mut answer = vec![0; 512];
+            let length = socket.recv(&mut answer).unwrap();
+            answer.truncate(length);
+            answer.windows(4).any(|octets| octets == [192, 0, 2, 1])
+        };
+        assert!(!address());
+        let mut settings = Settings::clone(&context.settings());
+        settings.apex.a = Some([192, 0, 2, 1].into());
+        // As few as one answer in a long time, the one above included.
+        (settings.dns_rate, settings.dns_burst) = (0.001, 2.0);
+        context.configure(settings);
+        running.configure();
+        assert!(address());
+        let counted = || {
+            context
+                .metrics()
+                .limited
+                .read()
+                .map(|(_, count)| count)
+                .sum::<u64>()
+        };
+        assert_eq!(counted(), 0);
+        for _ in 0..3 {
+            let query = QueryBuilder::new("mesh.example".parse().unwrap(), Rtype::A).build(7);
+            socket.send(&query).unwrap();
+        }
+        let mut answer = [0; 512];
+        socket.recv(&mut answer).unwrap();
+        assert!(counted() > 0, "limited by the new numbers");
+        runtime.block_on(running.stop());
     }
 }

@@ -110,7 +110,7 @@ fn dispatch(
         }
         fate != Fate::Answer
     };
-    let authentication = match authenticate(context, &query, exchange.now) {
+    let authentication = match authenticate(guard, &query, exchange.now) {
         Ok(authentication) => authentication,
         Err(unauthentic) => {
             context.metrics().tsig_failed(unauthentic.error());
@@ -144,7 +144,13 @@ fn dispatch(
     let mut name = [0; NAME_OCTETS];
     let owner = query.lower_name(&mut name);
     let located = reader.locate(owner, reader.hash(owner), &mut buffers.records);
-    let view = AnswerView::new(reader, context.served(), owner, located, &buffers.records);
+    let view = AnswerView::new(
+        reader,
+        guard.live().served(),
+        owner,
+        located,
+        &buffers.records,
+    );
     buffers.answer.resize(MESSAGE_OCTETS, 0);
     let answered = answer(&view, &query, exchange, &mut buffers.answer);
     let settled = guard.settle(&query, exchange, &sender, answered, &mut buffers.answer);
@@ -202,15 +208,15 @@ fn servfail(message: &[u8], transport: Transport) -> Vec<u8> {
 
 /// TSIG of any opcode, against the keys in force now. Without UPDATE there are no keys (node.md 3).
 fn authenticate(
-    context: &Context,
+    guard: &Guard,
     query: &Query<'_>,
     now: u64,
 ) -> Result<Authentication<TsigKey>, tsig::Unauthentic<TsigKey>> {
     if !query.is_signed() {
         return Ok(Authentication::Unsigned);
     }
-    if context.settings().update {
-        tsig::authenticate(query, &context.access().keyring().live(now), now)
+    if guard.live().settings().update {
+        tsig::authenticate(query, &guard.context().access().keyring().live(now), now)
     } else {
         tsig::authenticate(query, &Keyring::default().live(now), now)
     }

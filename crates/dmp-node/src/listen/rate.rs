@@ -7,6 +7,7 @@
 //! is full again. That time says how many tokens are missing, so nothing has to be refilled. A key that is new takes the
 //! fullest bucket of its set, so keys at their limit are the last to be forgotten, whatever else comes by.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::limits::{RATE_BUCKETS, RATE_SKEW};
@@ -26,7 +27,7 @@ const WAYS: usize = 8;
 /// Buckets of one rate and burst for any number of keys.
 #[derive(Debug)]
 pub(super) struct RateTable {
-    sets: Box<[Set]>,
+    sets: Arc<[Set]>,
     /// Microseconds that a token takes to come back.
     interval: u64,
     /// Microseconds that an empty bucket takes to fill.
@@ -51,12 +52,22 @@ pub(super) enum Taken {
 impl RateTable {
     /// Buckets of `burst` tokens that come back at `rate` a second; `None` when either switches the limit off.
     pub(super) fn new(rate: f64, burst: f64) -> Option<Self> {
+        let sets = || (0..RATE_BUCKETS / WAYS).map(|_| Set::default()).collect();
+        Self::of(sets, rate, burst)
+    }
+
+    /// The same buckets at another rate and burst: a bucket goes on missing the time that it missed.
+    pub(super) fn at(&self, rate: f64, burst: f64) -> Option<Self> {
+        Self::of(|| Arc::clone(&self.sets), rate, burst)
+    }
+
+    fn of(sets: impl FnOnce() -> Arc<[Set]>, rate: f64, burst: f64) -> Option<Self> {
         if rate <= 0.0 || burst <= 0.0 {
             return None;
         }
         let interval = (1e6 / rate).min(WINDOW / burst).max(1.0);
         Some(Self {
-            sets: (0..RATE_BUCKETS / WAYS).map(|_| Set::default()).collect(),
+            sets: sets(),
             interval: interval as u64,
             window: (interval * burst).min(WINDOW) as u64,
         })
@@ -159,6 +170,21 @@ mod tests {
                 Taken::Slipped
             ]
         );
+    }
+
+    #[test]
+    fn at_another_rate_the_buckets_are_the_same() {
+        let table = RateTable::new(1.0, 2.0).unwrap();
+        assert_eq!(table.take(key(1), 0), Taken::Granted);
+        assert_eq!(table.take(key(1), 0), Taken::Granted);
+        let table = table.at(4.0, 9.0).unwrap();
+        let granted = (0..9).filter(|_| table.take(key(1), 0) == Taken::Granted);
+        assert_eq!(
+            granted.count(),
+            1,
+            "two seconds are missing, of nine quarters"
+        );
+        assert!(table.at(0.0, 9.0).is_none());
     }
 
     #[test]

@@ -16,11 +16,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
-use super::connections::{Busy, Connection, Connections};
-use super::guard::{Guard, Sender};
+use super::connections::{Busy, Connection};
+use super::entrance::Entrance;
+use super::guard::Sender;
 use super::pipeline::{self, Buffers};
 use super::prefix::Prefix;
-use crate::access::bucket::TokenBuckets;
 use crate::context::Context;
 use crate::limits::{TCP_MESSAGE_DEADLINE, TCP_PIPELINE, TCP_REQUESTS, TCP_UNSENT};
 use crate::metrics::{ConnectionEvent, DnsTally, Dropped, Kind, Outcome, Request};
@@ -28,15 +28,10 @@ use crate::repeated::log_repeated;
 
 /// Pause after a failed accept (no descriptors, no memory): the loop must neither end nor spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Connections at least, and as a multiple of the requests in work (node.md 2.8).
-const CONNECTIONS_LEAST: usize = 256;
-const CONNECTIONS_PER_REQUEST: usize = 8;
 
 /// What all connections share.
 struct Shared {
-    guard: Arc<Guard>,
-    connections: Arc<Connections>,
-    limiter: TokenBuckets<Prefix>,
+    entrance: Arc<Entrance>,
     /// Requests in work. Taken only when a whole request has been read, so idle connections hold none, and given back
     /// when the answer is made, so connections that do not read their answers hold none either.
     working: Arc<Semaphore>,
@@ -82,29 +77,24 @@ impl Unsent {
 
 /// Accepts connections until `stop`, then waits for those that are open to finish what is in work.
 pub(super) async fn serve(
-    guard: Arc<Guard>,
+    entrance: Arc<Entrance>,
     listener: TcpListener,
     mut stop: watch::Receiver<bool>,
 ) {
-    let context = Arc::clone(guard.context());
-    let settings = context.settings();
-    let most = settings
-        .tcp_connections
-        .unwrap_or((settings.max_concurrency * CONNECTIONS_PER_REQUEST).max(CONNECTIONS_LEAST));
+    let context = Arc::clone(entrance.context());
+    let working = context.settings().max_concurrency.max(1);
     let shared = Arc::new(Shared {
-        connections: Connections::new(most, settings.tcp_connections_per_prefix),
-        limiter: TokenBuckets::new(settings.dns_rate, settings.dns_burst),
-        working: Arc::new(Semaphore::new(settings.max_concurrency.max(1))),
+        working: Arc::new(Semaphore::new(working)),
         stop: stop.clone(),
-        guard,
+        entrance,
     });
     let mut tasks = tokio::task::JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let prefix = Prefix::of(peer.ip(), shared.guard.lengths());
-                    if let Some(connection) = shared.connections.admit(prefix) {
+                    let prefix = Prefix::of(peer.ip(), shared.entrance.guard().lengths());
+                    if let Some(connection) = shared.entrance.connections().admit(prefix) {
                         tasks.spawn(converse(Arc::clone(&shared), stream, peer, connection));
                     } else {
                         let counts = &context.metrics().dns_connections;
@@ -113,9 +103,9 @@ pub(super) async fn serve(
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    let open = shared.connections.count();
+                    let open = shared.entrance.connections().count();
                     log_repeated!(warn, %error, open, "accepting a TCP connection failed");
-                    shared.connections.make_room();
+                    shared.entrance.connections().make_room();
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
@@ -152,7 +142,7 @@ async fn converse(
     peer: SocketAddr,
     connection: Connection,
 ) {
-    let context = shared.guard.context();
+    let context = shared.entrance.context();
     let counts = &context.metrics().dns_connections;
     let _open = counts.open();
     // Answers are whole messages; waiting to fill a segment would only delay them.
@@ -190,12 +180,9 @@ async fn read(
     unsent: &Arc<Unsent>,
 ) {
     let pipeline = Arc::new(Semaphore::new(TCP_PIPELINE));
-    let context = shared.guard.context();
+    let context = shared.entrance.context();
     let zone = Arc::clone(context.zone());
-    let (peer, prefix) = (
-        peer.to_canonical(),
-        Prefix::of(peer, shared.guard.lengths()),
-    );
+    let peer = peer.to_canonical();
     let (mut message, mut buffers) = (Vec::new(), Buffers::default());
     for _ in 0..TCP_REQUESTS {
         // More requests than places, or answers than are read, stay unread, which pushes back on the sender.
@@ -203,7 +190,7 @@ async fn read(
             return;
         };
         unsent.room().await;
-        let idle = shared.connections.idle_limit();
+        let idle = shared.entrance.connections().idle_limit();
         let Ok(Ok(first)) = timeout(idle, reading.read_u8()).await else {
             return;
         };
@@ -217,7 +204,9 @@ async fn read(
         ) {
             return;
         }
-        if !shared.guard.is_exempt(peer) && !shared.limiter.take(&prefix) {
+        let guard = shared.entrance.guard();
+        let prefix = Prefix::of(peer, guard.lengths());
+        if !guard.is_exempt(peer) && !shared.entrance.requests().take(&prefix) {
             let metrics = context.metrics();
             let request = Request::new(Transport::Tcp, peer, Kind::Unread);
             metrics.dns().request(request, Outcome::RateLimited);
@@ -244,10 +233,10 @@ async fn read(
         let sender = Sender {
             transport: Transport::Tcp,
             peer,
-            at: shared.guard.micros(),
+            at: guard.micros(),
         };
         pipeline::handle(
-            &shared.guard,
+            &guard,
             &zone.reader(),
             &message,
             sender,

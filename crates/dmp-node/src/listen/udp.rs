@@ -13,6 +13,7 @@ use dmp_dns::Opcode;
 use dmp_dns::answer::{Transport, answer_located};
 use dmp_dns::query::{NameBuffer, Query};
 
+use super::entrance::Entrance;
 use super::guard::{Guard, Sender};
 use super::pipeline::{self, Buffers};
 use super::socket::{Answers, Batch, Datagram, Requests};
@@ -28,11 +29,11 @@ const ERROR_PAUSE: Duration = Duration::from_millis(50);
 const FEW: usize = 4;
 
 /// Serves `socket` until `stop` is set.
-pub(super) fn serve(guard: &Guard, socket: &Arc<UdpSocket>, stop: &AtomicBool) {
-    let context = guard.context();
+pub(super) fn serve(entrance: &Entrance, socket: &Arc<UdpSocket>, stop: &AtomicBool) {
+    let context = entrance.context();
+    let mut guards = entrance.guards();
     let mut batch = Batch::new();
     let mut thread = Thread {
-        guard,
         socket,
         reader: context.zone().reader(),
         names: vec![[0; NAME_OCTETS]; BATCH].into_boxed_slice(),
@@ -47,7 +48,7 @@ pub(super) fn serve(guard: &Guard, socket: &Arc<UdpSocket>, stop: &AtomicBool) {
             Ok(count) => {
                 let received = Instant::now();
                 let (requests, answers) = batch.split();
-                thread.answer_all(count, requests, answers);
+                thread.answer_all(guards.load(), count, requests, answers);
                 sent(context, batch.send(socket));
                 let plain = std::mem::take(&mut thread.plain);
                 if plain > 0 {
@@ -75,7 +76,6 @@ fn sent(context: &Context, lost: usize) {
 
 /// What one thread keeps from round to round.
 struct Thread<'a> {
-    guard: &'a Guard,
     socket: &'a Arc<UdpSocket>,
     reader: Reader<'a>,
     /// Lower-case names of the round's requests.
@@ -100,19 +100,25 @@ struct Plain<'r> {
 impl Thread<'_> {
     /// Answers the `count` requests of a round. If a bug ends that half way, each of the rest is answered by itself, so
     /// that the one that causes it takes no other with it.
-    fn answer_all(&mut self, count: usize, requests: Requests<'_>, answers: Answers<'_>) {
+    fn answer_all(
+        &mut self,
+        guard: &Guard,
+        count: usize,
+        requests: Requests<'_>,
+        answers: Answers<'_>,
+    ) {
         self.done = 0;
         let whole = catch_unwind(AssertUnwindSafe(|| {
             if count <= FEW {
-                self.answer::<FEW>(count, requests, answers);
+                self.answer::<FEW>(guard, count, requests, answers);
             } else {
-                self.answer::<BATCH>(count, requests, answers);
+                self.answer::<BATCH>(guard, count, requests, answers);
             }
         }));
         if whole.is_err() {
-            let at = self.guard.micros();
+            let at = guard.micros();
             for index in self.done..count {
-                self.answer_other(requests, index, at);
+                self.answer_other(guard, requests, index, at);
             }
         }
     }
@@ -120,13 +126,14 @@ impl Thread<'_> {
     /// Answers the `count` requests of a round, at most `N`.
     fn answer<const N: usize>(
         &mut self,
+        guard: &Guard,
         count: usize,
         requests: Requests<'_>,
         mut answers: Answers<'_>,
     ) {
         self.reader.refresh();
-        let (guard, context) = (self.guard, self.guard.context());
-        let (now, at) = (context.clock().seconds(), guard.micros());
+        let (now, at) = (guard.context().clock().seconds(), guard.micros());
+        let served = guard.live().served();
         let mut plain: [Option<Plain<'_>>; N] = [None; N];
 
         // Read all requests and set their slots on the way from memory.
@@ -169,20 +176,14 @@ impl Thread<'_> {
                 ..
             }) = plain
             else {
-                self.answer_other(requests, index, at);
+                self.answer_other(guard, requests, index, at);
                 self.done = index + 1;
                 continue;
             };
             let owner = &self.names[index][..*name_octets];
             let located = self.reader.locate(owner, *hash, &mut self.buffers.records);
-            let view = AnswerView::new(
-                &self.reader,
-                context.served(),
-                owner,
-                located,
-                &self.buffers.records,
-            );
-            let sender = self.sender(requests, index, at);
+            let view = AnswerView::new(&self.reader, served, owner, located, &self.buffers.records);
+            let sender = sender(guard, requests, index, at);
             let exchange = guard.exchange(query, &sender, now);
             let out = answers.buffer();
             let answered = answer_located(&view, query, owner, view.located(), exchange, out);
@@ -199,19 +200,10 @@ impl Thread<'_> {
         }
     }
 
-    /// Who sent request `index`, received at `at`.
-    fn sender(&self, requests: Requests<'_>, index: usize, at: u64) -> Sender {
-        Sender {
-            transport: self.guard.udp(),
-            peer: requests.peer(index),
-            at,
-        }
-    }
-
     /// UPDATE, signed requests, requests longer than usual, and what cannot be read: each is answered by itself.
-    fn answer_other(&mut self, requests: Requests<'_>, index: usize, at: u64) {
+    fn answer_other(&mut self, guard: &Guard, requests: Requests<'_>, index: usize, at: u64) {
         let (origin, socket) = (requests.origin(index), Arc::clone(self.socket));
-        let context = Arc::clone(self.guard.context());
+        let context = Arc::clone(guard.context());
         let reply = Box::new(move |answer: Vec<u8>| {
             if let Err(error) = origin.send(&socket, &answer) {
                 let dropped = context.metrics().dropped(Transport::UDP);
@@ -227,8 +219,17 @@ impl Thread<'_> {
                 &joined
             }
         };
-        let sender = self.sender(requests, index, at);
+        let sender = sender(guard, requests, index, at);
         let buffers = &mut self.buffers;
-        pipeline::handle(self.guard, &self.reader, message, sender, buffers, reply);
+        pipeline::handle(guard, &self.reader, message, sender, buffers, reply);
+    }
+}
+
+/// Who sent request `index`, received at `at`.
+fn sender(guard: &Guard, requests: Requests<'_>, index: usize, at: u64) -> Sender {
+    Sender {
+        transport: guard.udp(),
+        peer: requests.peer(index),
+        at,
     }
 }

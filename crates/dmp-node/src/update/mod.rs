@@ -100,7 +100,8 @@ fn judge(
     is_signed: bool,
     now: u64,
 ) -> Result<Wanted, Denied> {
-    if !context.settings().update {
+    let settings = context.settings();
+    if !settings.update {
         return Err(Denied::refused("updates are switched off here").not_authoritative());
     }
     let request =
@@ -118,12 +119,10 @@ fn judge(
         .into_iter()
         .map(to_operation)
         .collect::<Result<_, _>>()?;
+    let caps = settings.caps;
     for operation in &operations {
         if let Operation::Publish { value, ttl, .. } = operation {
-            context
-                .settings()
-                .caps
-                .check_value(value, *ttl)
+            caps.check_value(value, *ttl)
                 .map_err(|refusal| Denied::over_a_cap(&refusal))?;
         }
     }
@@ -182,8 +181,8 @@ fn submit(
             .store()
             .check_admission()
             .map_err(|failure| Denied::failed(&failure))?;
-        let caps = &drafting.settings().caps;
-        apply(draft, caps, &author, &wanted.operations)
+        let caps = drafting.settings().caps;
+        apply(draft, &caps, &author, &wanted.operations)
             .map_err(|refusal| Denied::over_a_cap(&refusal))
     };
     context
@@ -253,7 +252,8 @@ fn check_prerequisite(
             })
             .unwrap_or_default()
     };
-    let served = |name: &Name, rtype| context.served().has(name.as_wire(), rtype);
+    let live = context.live();
+    let served = |name: &Name, rtype| live.served().has(name.as_wire(), rtype);
     let mut exists = |name: &Name, rtype: Rtype| match rtype {
         Rtype::TXT => !texts(name).is_empty(),
         Rtype::ANY => !texts(name).is_empty() || served(name, rtype),
