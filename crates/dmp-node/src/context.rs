@@ -15,7 +15,7 @@ use crate::access::{Access, Author};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::settings::{Caps, Settings};
-use crate::store::{Draft, Failure, OpenError, Published, Store};
+use crate::store::{Draft, Failure, OpenError, Published, Store, WriterTag};
 use crate::update::ReplayCache;
 use crate::zone::{Owner, Served, ZoneIndex};
 
@@ -73,6 +73,8 @@ pub struct Applied {
     pub refreshed: usize,
     /// Values that went.
     pub removed: usize,
+    /// Claims of others that went to make room for a new one (W-11).
+    pub evicted: usize,
 }
 
 /// Why record operations are not acceptable (node.md 3.3). None of the submission is applied.
@@ -240,15 +242,18 @@ pub(crate) fn apply(
     operations: &[Operation],
 ) -> Result<Applied, Refusal> {
     let mut applied = Applied::default();
-    let tag = author.tag();
     for operation in operations {
         match operation {
             Operation::Publish { owner, value, ttl } => {
                 caps.check_value(value, *ttl)?;
-                caps.check_room(draft, author, owner, value)?;
+                let Some(tag) = tag_of(draft, author, owner, value, *ttl) else {
+                    applied.refreshed += 1;
+                    continue;
+                };
+                applied.evicted += caps.check_room(draft, author, owner, value)?;
                 match draft.publish(owner, value, *ttl, tag) {
                     Published::New => {
-                        caps.check_ceilings(draft)?;
+                        caps.check_ceilings(draft, author)?;
                         applied.added += 1;
                     }
                     Published::Refreshed => applied.refreshed += 1,
@@ -261,4 +266,23 @@ pub(crate) fn apply(
         }
     }
     Ok(applied)
+}
+
+/// The mark to store a value with. A claim can be read, and sent again, by everybody: a repetition by a stranger neither
+/// takes it over nor shortens its life, and `None` says that nothing would change (W-11).
+fn tag_of(
+    draft: &mut Draft<'_>,
+    author: &Author,
+    owner: &Owner,
+    value: &str,
+    ttl: u64,
+) -> Option<WriterTag> {
+    let until = draft.now().saturating_add(ttl);
+    let present = draft.values(owner).find(|live| &*live.text == value);
+    match (author, present) {
+        (Author::Claimant(_), Some(live)) => {
+            (live.expires_at < until).then_some(WriterTag(live.writer))
+        }
+        _ => Some(author.tag()),
+    }
 }

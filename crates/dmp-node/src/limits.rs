@@ -55,14 +55,27 @@ pub const RATE_SKEW: u64 = 60_000_000;
 pub const COOKIE_ROTATION: u64 = 86_400;
 /// Longest server identifier: enough for a host name, and short beside an answer (RFC 5001 sets no bound).
 pub const NSID_OCTETS: usize = 64;
-/// Unsigned claims a second and burst of one recipient (node.md 2.8).
+/// Unsigned claims a second and burst for one recipient from one network (node.md 2.8).
 pub const CLAIM_RATE: f64 = 0.5;
 /// See [`CLAIM_RATE`].
 pub const CLAIM_BURST: f64 = 30.0;
-
-/// Signatures of unsigned claims verified a second over all recipients: about a twentieth of one core, so that strangers'
-/// claims never crowd out signed writers. Beyond it the answer is SERVFAIL, which senders take as transient (node.md C8).
-pub const CLAIM_VERIFICATIONS: f64 = 1_000.0;
+/// How many networks' claims one recipient takes at their full rate (W-11): one alone can never use up the limit.
+pub const CLAIM_NETWORKS: f64 = 4.0;
+/// Unsigned claims a second and at once from one network, for all recipients together (W-11). A day of it is a
+/// twentieth of [`MAX_RECORDS`], and it is a five-hundredth of [`CLAIM_VERIFICATIONS`].
+pub const CLAIM_SOURCE_RATE: f64 = 1.0;
+/// See [`CLAIM_SOURCE_RATE`].
+pub const CLAIM_SOURCE_BURST: f64 = 60.0;
+/// Signatures of unsigned claims verified a second for senders whose address is proven, and as many for all others:
+/// together about a twentieth of one core, so that strangers' claims never crowd out signed writers. Beyond it the answer
+/// is SERVFAIL, which senders take as transient (node.md C8).
+pub const CLAIM_VERIFICATIONS: f64 = 500.0;
+/// Live claims of one signing key and network in one mailbox (W-11): a tenth of what its ten names hold.
+pub const CLAIMS_PER_SENDER: usize = 64;
+/// Part of a claim name that claims from addresses which may be forged can take: a quarter.
+pub const UNPROVEN_SHARE: u64 = 4;
+/// Part of the store's ceilings up to which strangers' claims are taken: a half.
+pub const CLAIM_SHARE: u64 = 2;
 
 /// TSIG time window granted at most, whatever fudge the client asks for (node.md 3.7).
 pub const TSIG_FUDGE: u64 = 300;

@@ -4,6 +4,7 @@
 
 pub mod bucket;
 pub(crate) mod claims;
+mod crowding;
 mod keyring;
 mod quota;
 mod scope;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
 
+pub use crowding::Claimant;
 pub use keyring::{KeyRow, Keyring, LiveKeys, TokenHolder, TsigKey};
 pub use scope::{Action, Scope, ScopeKind};
 
@@ -25,9 +27,10 @@ use claims::ClaimPolicy;
 pub enum Author {
     /// The operator, replication or the node itself: no quota.
     Operator,
-    /// Anybody: unsigned claims, and HTTP writes where the operator opened them to everybody. No quota of a writer, for lack
-    /// of an identity.
+    /// Anybody, over HTTP where the operator opened writing to everybody. No quota of a writer, for lack of an identity.
     Open,
+    /// Whoever sent an unsigned claim: bounded by network and signing key (W-11).
+    Claimant(Claimant),
     /// The subject of a credential; its quota is shared by all its credentials.
     Subject {
         /// Canonical `user@host`, or the key's name where a key has no subject.
@@ -42,6 +45,7 @@ impl Author {
     pub fn tag(&self) -> WriterTag {
         match self {
             Self::Operator | Self::Open => WriterTag::NOBODY,
+            Self::Claimant(claimant) => claimant.tag(),
             Self::Subject { subject, .. } => {
                 let digest = Sha256::digest(subject.as_bytes());
                 let mut head = [0; 8];

@@ -1,8 +1,9 @@
 //! Bounds on what a writer may store (node.md 3.3, D13).
 
 use super::Author;
+use super::crowding::{self, ClaimName};
 use crate::context::Refusal;
-use crate::limits::{NAME_CONTENT, VALUE_OCTETS, VALUE_OVERHEAD};
+use crate::limits::{CLAIM_SHARE, NAME_CONTENT, VALUE_OCTETS, VALUE_OVERHEAD};
 use crate::repeated::log_repeated;
 use crate::settings::Caps;
 use crate::store::Draft;
@@ -24,8 +25,17 @@ impl Caps {
         }
     }
 
-    /// Checks what the store holds after a new value was added to the draft (node.md 5.3).
-    pub(crate) fn check_ceilings(&self, draft: &mut Draft<'_>) -> Result<(), Refusal> {
+    /// Checks what the store holds after a new value of `author` was added to the draft (node.md 5.3). Strangers' claims
+    /// stop where half of it is taken, so that they never leave registered writers without room.
+    pub(crate) fn check_ceilings(
+        &self,
+        draft: &mut Draft<'_>,
+        author: &Author,
+    ) -> Result<(), Refusal> {
+        let share = match author {
+            Author::Claimant(_) => CLAIM_SHARE,
+            _ => 1,
+        };
         let full = |limit, unit| {
             log_repeated!(
                 warn,
@@ -35,46 +45,64 @@ impl Caps {
             );
             Err(Refusal::StoreFull { limit, unit })
         };
-        if let Some(limit) = self.max_records.filter(|limit| draft.rows() > *limit) {
+        let records = self.max_records.map(|limit| limit / share);
+        if let Some(limit) = records.filter(|limit| draft.rows() > *limit) {
             return full(limit, "records");
         }
-        match self.max_database_bytes {
+        match self.max_database_bytes.map(|limit| limit / share) {
             Some(limit) if draft.octets_in_use() > limit => full(limit, "bytes"),
             _ => Ok(()),
         }
     }
 
-    /// Checks one add against the state that `draft` has reached. Only values that would be new are counted.
+    /// Checks one add against the state that `draft` has reached. Only values that would be new are counted. At a claim
+    /// name room is made (W-11): tells how many claims went for it.
     pub(crate) fn check_room(
         &self,
         draft: &mut Draft<'_>,
         author: &Author,
         owner: &Owner,
         value: &str,
-    ) -> Result<(), Refusal> {
-        let (mut values, mut octets, mut known) = (0, value.len() as u64, false);
+    ) -> Result<usize, Refusal> {
+        if draft.values(owner).any(|live| &*live.text == value) {
+            return Ok(0);
+        }
+        let mut evicted = match author {
+            Author::Claimant(claimant) => {
+                crowding::bound_sender(draft, *claimant, owner, self.max_values_per_name)?
+            }
+            _ => 0,
+        };
+        let makes_room = ClaimName::of(owner).is_some() && crowding::may_displace(author);
+        while let Some(full) = self.full(draft, owner, value) {
+            let displaced = makes_room
+                .then(|| crowding::displaced(draft, owner, author.tag()))
+                .flatten();
+            let Some(displaced) = displaced else {
+                return Err(full);
+            };
+            evicted += usize::from(draft.delete_value(owner, &displaced));
+        }
+        if let Some(limit) = self.max_values_per_writer_per_mailbox {
+            check_mailbox(draft, author, owner, limit, self.max_values_per_name)?;
+        }
+        Ok(evicted)
+    }
+
+    /// Why one more value does not fit at `owner`.
+    fn full(&self, draft: &mut Draft<'_>, owner: &Owner, value: &str) -> Option<Refusal> {
+        let (mut values, mut octets) = (0, value.len() as u64);
         for live in draft.values(owner) {
             values += 1;
             octets += live.text.len() as u64 + VALUE_OVERHEAD;
-            known |= &*live.text == value;
         }
-        if known {
-            return Ok(());
-        }
-        if self
+        let many = self
             .max_values_per_name
-            .is_some_and(|limit| values >= limit)
-            || octets > NAME_CONTENT
-        {
-            return Err(Refusal::NameFull {
-                owner: owner.clone(),
-                values,
-            });
-        }
-        match self.max_values_per_writer_per_mailbox {
-            Some(limit) => check_mailbox(draft, author, owner, limit, self.max_values_per_name),
-            None => Ok(()),
-        }
+            .is_some_and(|limit| values >= limit);
+        (many || octets > NAME_CONTENT).then(|| Refusal::NameFull {
+            owner: owner.clone(),
+            values,
+        })
     }
 }
 

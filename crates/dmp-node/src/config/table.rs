@@ -122,9 +122,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("claims.max_ttl", "DMP_CLAIM_MAX_TTL", Integer, Is("86400"),
         "Longest remaining life of a claim in seconds; 0 is no bound."),
     setting("claims.rate", "DMP_CLAIM_RATE_PER_USER_PER_SEC", Number, Is("0.5"),
-        "Claims a second for one recipient; 0 switches the limit off."),
+        "Claims a second for one recipient from one network, from all together four times that; 0 switches the limit off."),
     setting("claims.burst", "DMP_CLAIM_RATE_BURST", Number, Is("30.0"),
-        "Claims for one recipient at once; 0 switches the limit off."),
+        "The same at once; 0 switches the limit off."),
 
     setting("limits.max_ttl", "DMP_MAX_TTL", Integer, Is("86400"),
         "Longest TTL a writer may ask for, in seconds."),

@@ -19,6 +19,7 @@ use foldhash::quality::RandomState;
 use super::cookies::CookieSecrets;
 use super::prefix::Prefix;
 use super::rate::{RateTable, Taken};
+use crate::access::claims::{Address, Source, SourceLimit};
 use crate::config;
 use crate::context::{Context, Live};
 use crate::metrics::{Dropped, Limited, Outcome};
@@ -193,6 +194,24 @@ impl Guard {
             exchange.cookie = secrets.judge(Some(cookie), sender.peer, now);
         }
         exchange
+    }
+
+    /// Where an unsigned UPDATE comes from, as the claim policy counts it (W-11).
+    pub(super) fn source(&self, sender: &Sender, proof: Proof) -> Source {
+        let is_proven = sender.transport == Transport::Tcp || proof.is_valid();
+        Source {
+            network: Prefix::of(sender.peer, self.lengths).address(),
+            address: if is_proven {
+                Address::Proven
+            } else {
+                Address::Claimed
+            },
+            limit: if self.is_exempt(sender.peer) {
+                SourceLimit::Exempt
+            } else {
+                SourceLimit::Applies
+            },
+        }
     }
 
     /// Whether an answer of this kind may go to `sender`, whose request proves what `proof` says.

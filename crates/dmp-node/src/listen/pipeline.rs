@@ -136,7 +136,8 @@ fn dispatch(
         *reply = reply
             .take()
             .map(|reply| counted(context, request, started, reply));
-        return update::handle(context, &query, authentication, exchange, reply);
+        let source = guard.source(&sender, exchange.cookie);
+        return update::handle(context, &query, authentication, exchange, source, reply);
     }
     if let Authentication::Signed(signed) = &authentication {
         exchange.reserve = signed.answer_room();

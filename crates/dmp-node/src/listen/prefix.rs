@@ -22,6 +22,11 @@ impl Prefix {
             }
         })
     }
+
+    /// Its first address.
+    pub(super) fn address(self) -> IpAddr {
+        self.0
+    }
 }
 
 #[cfg(test)]

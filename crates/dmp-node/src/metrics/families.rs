@@ -151,6 +151,11 @@ fn updates(all: &mut Exposition, metrics: &Metrics) {
     for (result, count) in metrics.claims.read() {
         claims.count(&[("result", result)], count);
     }
+    all.counter(
+        "dmp_claims_evicted_total",
+        "Claims that went because their sender held most in a mailbox without room",
+    )
+    .count(&[], metrics.evicted_claims.load(Ordering::Relaxed));
 }
 
 fn http(all: &mut Exposition, metrics: &Metrics, observed: &Observed) {

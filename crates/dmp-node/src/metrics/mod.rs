@@ -64,6 +64,7 @@ pub struct Metrics {
     tsig_errors: Labelled<Tsig>,
     pub(crate) updates: Labelled<Update>,
     pub(crate) claims: Labelled<Claim>,
+    evicted_claims: AtomicU64,
     pub(crate) dns_connections: Connections,
     pub(crate) http_connections: Connections,
     http_requests: Mutex<BTreeMap<(&'static str, u16), u64>>,
@@ -99,6 +100,7 @@ impl Metrics {
             tsig_errors: Labelled::default(),
             updates: Labelled::default(),
             claims: Labelled::default(),
+            evicted_claims: AtomicU64::new(0),
             dns_connections: Connections::default(),
             http_connections: Connections::default(),
             http_requests: Mutex::default(),
@@ -166,6 +168,11 @@ impl Metrics {
 
     pub(crate) fn values_expired(&self, count: usize) {
         self.expired_values
+            .fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn claims_evicted(&self, count: usize) {
+        self.evicted_claims
             .fetch_add(count as u64, Ordering::Relaxed);
     }
 

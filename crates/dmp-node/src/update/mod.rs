@@ -7,13 +7,13 @@ mod replay;
 
 use std::sync::Arc;
 
-use dmp_dns::answer::{Exchange, ExtendedError, Reply, Standing, respond};
+use dmp_dns::answer::{Exchange, ExtendedError, Reply, Standing, respond, slipped};
 use dmp_dns::query::Query;
 use dmp_dns::tsig::{Authenticated, Authentication};
 use dmp_dns::update::{self, Prerequisite, UpdateRequest};
 use dmp_dns::{Name, Rcode, Rtype};
 
-use crate::access::claims::{ClaimRefusal, ClaimView};
+use crate::access::claims::{Address, ClaimRefusal, ClaimView, Source};
 use crate::access::{Action, Author, TsigKey};
 use crate::context::{Applied, Context, Operation, Refusal, apply};
 use crate::limits::UDP_ANSWER_OCTETS;
@@ -35,18 +35,31 @@ struct Denied {
     standing: Standing,
     /// How it is counted.
     result: metrics::Update,
+    /// Whether a sender who proves its address may fare better.
+    advice: Advice,
+}
+
+/// What to tell a sender whose claim found no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Advice {
+    /// Nothing.
+    None,
+    /// How to come back with an address that is proven (W-11).
+    ProveAddress,
 }
 
 /// A well-formed update of the served zone.
 struct Wanted {
     prerequisites: Vec<Prerequisite>,
     operations: Vec<Operation>,
+    author: Author,
 }
 
 /// What it takes to answer once the request itself is gone from the receive buffer.
 struct Answering {
     message: Box<[u8]>,
     exchange: Exchange<'static>,
+    address: Address,
     signed: Option<Authenticated<TsigKey>>,
 }
 
@@ -57,6 +70,7 @@ pub(crate) fn handle(
     query: &Query<'_>,
     authentication: Authentication<TsigKey>,
     exchange: Exchange<'_>,
+    source: Source,
     reply: &mut Option<ReplyTo>,
 ) {
     let signed = match authentication {
@@ -66,9 +80,14 @@ pub(crate) fn handle(
     let answering = Answering {
         message: query.message().into(),
         exchange: exchange.unidentified(),
+        address: source.address,
         signed,
     };
-    let wanted = judge(context, query, answering.signed.is_some(), exchange.now);
+    let author = answering
+        .signed
+        .as_ref()
+        .map(|signed| signed.row().author());
+    let wanted = judge(context, query, author, source, exchange.now);
     let Some(reply) = reply.take() else {
         return;
     };
@@ -81,14 +100,14 @@ pub(crate) fn handle(
         }
     };
     let Some(signed) = &answering.signed else {
-        return submit(context, wanted, answering, Author::Open, None, reply);
+        return submit(context, wanted, answering, None, reply);
     };
-    let (author, key) = (signed.row().author().clone(), signed.row().clone());
+    let key = signed.row().clone();
     match context
         .replay()
         .begin(signed.mac(), query.id(), exchange.now, reply)
     {
-        Seen::First(reply) => submit(context, wanted, answering, author, Some(key), reply),
+        Seen::First(reply) => submit(context, wanted, answering, Some(key), reply),
         Seen::Again => updates.count(metrics::Update::Repeated),
     }
 }
@@ -97,7 +116,8 @@ pub(crate) fn handle(
 fn judge(
     context: &Context,
     query: &Query<'_>,
-    is_signed: bool,
+    author: Option<&Author>,
+    source: Source,
     now: u64,
 ) -> Result<Wanted, Denied> {
     let settings = context.settings();
@@ -126,10 +146,11 @@ fn judge(
                 .map_err(|refusal| Denied::over_a_cap(&refusal))?;
         }
     }
-    if is_signed {
+    if let Some(author) = author {
         return Ok(Wanted {
             prerequisites,
             operations,
+            author: author.clone(),
         });
     }
     let keyring = context.access().keyring();
@@ -139,7 +160,7 @@ fn judge(
         keyring: &keyring,
         now,
     };
-    let accepted = context.access().claims().accept(&view, operations);
+    let accepted = context.access().claims().accept(&view, source, operations);
     let result = accepted.as_ref().map_or_else(
         |refusal| match refusal {
             ClaimRefusal::Refused(_) => metrics::Claim::Refused,
@@ -149,14 +170,15 @@ fn judge(
         |_| metrics::Claim::Accepted,
     );
     context.metrics().claims.count(result);
-    let operations = accepted.map_err(|refusal| match refusal {
+    let (operations, claimant) = accepted.map_err(|refusal| match refusal {
         ClaimRefusal::Refused(reason) => Denied::refused(reason),
         ClaimRefusal::Unregistered => Denied::refused("the recipient is not registered here"),
-        ClaimRefusal::TooMany => Denied::new(Rcode::SERVFAIL, "too many claims at the moment"),
+        ClaimRefusal::TooMany => Denied::crowded_out("too many claims at the moment"),
     })?;
     Ok(Wanted {
         prerequisites,
         operations,
+        author: Author::Claimant(claimant),
     })
 }
 
@@ -165,7 +187,6 @@ fn submit(
     context: &Arc<Context>,
     wanted: Wanted,
     answering: Answering,
-    author: Author,
     key: Option<TsigKey>,
     reply: ReplyTo,
 ) {
@@ -182,15 +203,20 @@ fn submit(
             .check_admission()
             .map_err(|failure| Denied::failed(&failure))?;
         let caps = drafting.settings().caps;
-        apply(draft, &caps, &author, &wanted.operations)
-            .map_err(|refusal| Denied::over_a_cap(&refusal))
+        apply(draft, &caps, &wanted.author, &wanted.operations).map_err(|refusal| match key {
+            Some(_) => Denied::over_a_cap(&refusal),
+            None => Denied::crowded_out(&refusal.to_string()),
+        })
     };
     context
         .store()
         .transact_then(work, move |result: Result<Applied, Failure<Denied>>| {
             let now = done.clock().seconds();
             let denied = match result {
-                Ok(_) => None,
+                Ok(applied) => {
+                    done.metrics().claims_evicted(applied.evicted);
+                    None
+                }
                 Err(Failure::Refused(denied)) => Some(denied),
                 Err(failure) => Some(Denied::failed(&failure)),
             };
@@ -311,6 +337,16 @@ impl Denied {
             reason: reason.into(),
             standing: Standing::Authoritative,
             result: counted_as(rcode),
+            advice: Advice::None,
+        }
+    }
+
+    /// A claim for which there is no room at the moment (node.md C8).
+    fn crowded_out(reason: &str) -> Self {
+        Self {
+            result: metrics::Update::Quota,
+            advice: Advice::ProveAddress,
+            ..Self::new(Rcode::SERVFAIL, reason)
         }
     }
 
@@ -371,7 +407,19 @@ impl std::fmt::Display for Denied {
 
 impl Answering {
     fn denied(&self, denied: &Denied, now: u64) -> Vec<u8> {
+        if (denied.advice, self.address) == (Advice::ProveAddress, Address::Claimed) {
+            return self.advised();
+        }
         self.answer(denied.rcode, Some(&denied.reason), denied.standing, now)
+    }
+
+    /// The short answer that sends the client to TCP, or gives it a cookie to come back with.
+    fn advised(&self) -> Vec<u8> {
+        let mut answer = vec![0; UDP_ANSWER_OCTETS];
+        let written = Query::parse(&self.message)
+            .map_or(0, |query| slipped(&query, self.exchange, &mut answer).len);
+        answer.truncate(written);
+        answer
     }
 
     /// The whole answer, signed if the request was (node.md 3.7).

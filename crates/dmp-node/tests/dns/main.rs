@@ -1,6 +1,7 @@
 //! The DNS half of the node against real sockets on loopback, with a clock that stands still until a test moves it.
 
 mod claims;
+mod crowding;
 mod durability;
 mod limits;
 mod matrix;
@@ -8,5 +9,6 @@ mod queries;
 mod support;
 mod tcp;
 mod transport;
+mod update_matrix;
 mod updates;
 mod vectors;

@@ -15,6 +15,7 @@ use std::time::Duration;
 /// Every family with its type; whoever adds one tells operators what it is for.
 const FAMILIES: &[(&str, &str)] = &[
     ("dmp_build_info", "gauge"),
+    ("dmp_claims_evicted_total", "counter"),
     ("dmp_claims_total", "counter"),
     ("dmp_dns_dropped_total", "counter"),
     ("dmp_dns_queries_total", "counter"),
