@@ -1,8 +1,9 @@
 //! What `dnsmesh node check` says about a configuration: what is right, doubtful, or keeps the node from starting.
 //!
-//! It binds nothing and changes nothing; only [`delegation`] uses the network.
+//! It binds nothing and changes nothing; only [`delegation`] and [`running`] ask anybody.
 
 mod online;
+mod running;
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
@@ -15,6 +16,7 @@ use crate::store;
 use crate::zone::Owner;
 
 pub use online::{Online, delegation};
+pub use running::running;
 
 /// How grave a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use node::{
-    NodeArgs, NodeCheckArgs, NodeCommand, NodeConfigArgs, NodeImportArgs, NodeLoadArgs,
-    NodeRunArgs, NodeSettingsArgs,
+    NodeArgs, NodeCheckArgs, NodeCommand, NodeConfigArgs, NodeHealthArgs, NodeImportArgs,
+    NodeLoadArgs, NodeRunArgs, NodeSettingsArgs,
 };
 pub(crate) use operator::{
     AdminArgs, AdminCommand, AuditCommand, CtlCommand, IssueArgs, KeyCommand, NodeCtlArgs,

@@ -293,6 +293,22 @@ fn what_the_operator_does_holds_for_the_next_request() {
 }
 
 #[test]
+fn a_node_is_well_while_it_runs_and_its_store_works() {
+    let site = Site::new();
+    let health = || site.run(&["node", "health"]);
+    let reason = format!("fail  node: none runs on {}\n", site.database().display());
+    health().expect(1).says(&reason);
+    let node = Node::start(site.dir.path(), ZONE);
+    health()
+        .expect(0)
+        .says(&format!("ok    node: answering on {}\n", node.dns));
+    let json = site.run(&["node", "health", "--json"]).expect(0).json();
+    assert_eq!(json["schema"], "dmp.finding/1");
+    assert_eq!(node.stop("TERM"), Some(0));
+    health().expect(1).says(&reason);
+}
+
+#[test]
 fn users_and_keys_are_managed_by_name() {
     let site = Site::new();
     let source = site.path("dmp_tsig.db");

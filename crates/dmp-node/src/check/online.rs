@@ -141,12 +141,13 @@ async fn ask(findings: &mut Vec<Finding>, server: &str, address: SocketAddr, zon
 }
 
 #[derive(Clone, Copy)]
-enum Transport {
+pub(super) enum Transport {
     Udp,
     Tcp,
 }
 
-async fn query(
+/// Asks one question of one address, with the letters of the name in mixed case.
+pub(super) async fn query(
     address: SocketAddr,
     name: &Name,
     rtype: Rtype,

@@ -30,6 +30,7 @@ impl NodeArgs {
             Some(NodeCommand::Import(args)) => args.output.into(),
             Some(NodeCommand::Load(args)) => args.output.into(),
             Some(NodeCommand::Check(args)) => args.output.into(),
+            Some(NodeCommand::Health(args)) => args.output.into(),
             Some(NodeCommand::Ctl(args)) => ctl::output(&args.action).into(),
             Some(NodeCommand::Admin(args)) => admin::output(&args.action).into(),
         }
@@ -48,6 +49,8 @@ pub(crate) enum NodeCommand {
     Run(NodeRunArgs),
     /// Read the settings and say what is wrong or doubtful with them; binds and changes nothing
     Check(NodeCheckArgs),
+    /// Ask the running node whether it is well; status 1 if it is not
+    Health(NodeHealthArgs),
     /// Print every setting with its default, as a file to start from
     Config(NodeConfigArgs),
     /// Ask the running node, or work on its database when it does not run
@@ -98,6 +101,15 @@ pub(crate) struct NodeCheckArgs {
     /// Port at which the name servers are asked
     #[arg(long, value_name = "PORT", requires = "online", default_value_t = 53)]
     pub(crate) server_port: u16,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// `node health`
+#[derive(Debug, clap::Args)]
+pub(crate) struct NodeHealthArgs {
+    #[command(flatten)]
+    pub(crate) settings: NodeSettingsArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

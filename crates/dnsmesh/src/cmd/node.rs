@@ -21,6 +21,7 @@ pub(crate) async fn perform(args: NodeArgs, format: Format) -> Result<Exit, Fail
     match args.into_command() {
         NodeCommand::Run(args) => run(args).await,
         NodeCommand::Check(args) => Ok(format.print(&check::check(args).await)),
+        NodeCommand::Health(args) => Ok(format.print(&check::health(args).await?)),
         NodeCommand::Config(args) => Ok(format.print(&Page(args))),
         NodeCommand::Ctl(args) => ctl::ctl(args, format).await,
         NodeCommand::Admin(args) => admin::admin(args, format).await,

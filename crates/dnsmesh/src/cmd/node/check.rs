@@ -1,10 +1,11 @@
-//! `node check`: one line for everything that was looked at; status 1 if something does not work.
+//! `node check` and `node health`: one line for everything that was looked at; status 1 if something does not work.
 
 use dmp_node::check::{self, Finding, Grade, Online};
 use dmp_node::config::Config;
 
-use crate::args::NodeCheckArgs;
-use crate::exit::Exit;
+use super::ctl::Target;
+use crate::args::{NodeCheckArgs, NodeHealthArgs};
+use crate::exit::{Exit, Failure};
 use crate::report::{Report, line};
 
 /// Reads the settings as the node would and grades them, and what the network shows of them if that is asked for.
@@ -27,6 +28,14 @@ pub(crate) async fn check(args: NodeCheckArgs) -> Checked {
         findings.extend(check::delegation(&config, &online).await);
     }
     Checked(findings)
+}
+
+/// Asks the node of these settings whether it is well: for container engines and monitors, which have no HTTP client at hand.
+pub(crate) async fn health(args: NodeHealthArgs) -> Result<Checked, Failure> {
+    let node = Target::new(&args.settings.into())?;
+    Ok(Checked(vec![
+        check::running(node.database().to_owned()).await,
+    ]))
 }
 
 /// Everything that was looked at.
