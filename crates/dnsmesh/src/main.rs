@@ -14,6 +14,11 @@ mod time;
 
 use std::process::ExitCode;
 
+/// The allocator of musl takes one lock for all threads: with it an UPDATE costs a third more of the processor's time.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match args::Args::parse_from_process(std::env::args_os().collect()) {
         Ok(args) => ExitCode::from(cmd::run(args).status()),
