@@ -17,6 +17,7 @@ pub mod listen;
 pub mod load;
 pub mod metrics;
 pub mod register;
+pub mod reload;
 mod repeated;
 pub mod settings;
 pub mod store;

@@ -12,6 +12,7 @@ use crate::credentials::{self, Credentials};
 use crate::http::{Api, HttpListener, HttpServer, Keeper, TlsError};
 use crate::limits::TLS_WATCH;
 use crate::listen::{BindError, Listeners, Running};
+use crate::reload::Reloader;
 use crate::settings::{Apex, Caps, Claims, Settings};
 use crate::store::OpenError;
 use crate::zone::Owner;
@@ -21,7 +22,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -33,6 +34,7 @@ pub struct Node {
     dns: Running,
     http: HttpServer,
     https: Option<Https>,
+    reloader: Arc<Reloader>,
     control: ControlServer,
     cleanup: JoinHandle<()>,
 }
@@ -109,7 +111,9 @@ impl Node {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
-        refuse_foreign_databases(&config)?;
+        if let Some((variable, path)) = foreign_database(&config) {
+            return Err(StartError::ForeignDatabase { variable, path });
+        }
         let dns_address = config.dns.host.address(config.dns.port);
         let context = open(&config, dns_address.map_err(StartError::DnsHost)?, clock)?;
         let credentials = Credentials::load(Arc::clone(&context))?;
@@ -131,12 +135,24 @@ impl Node {
             pid: std::process::id(),
             started_at: context.clock().seconds(),
         };
-        let operator =
-            Operator::of_running(Arc::clone(&context), Arc::clone(&credentials), running);
+        let reloader = Reloader::new(
+            config.clone(),
+            Arc::clone(&context),
+            Arc::clone(dns.entrance()),
+            Arc::clone(http.service()),
+            keeper.clone(),
+        );
+        let operator = Operator::of_running(
+            Arc::clone(&context),
+            Arc::clone(&credentials),
+            running,
+            Arc::clone(&reloader),
+        );
         let node = Self {
             dns,
             http,
             https: keeper.map(Https::keep),
+            reloader,
             control: control.serve(operator),
             cleanup: tokio::spawn(clean_up(Arc::clone(&credentials), config.cleanup_interval)),
             context,
@@ -177,6 +193,11 @@ impl Node {
         self.https
             .as_ref()
             .map_or(Ok(()), |https| https.keeper.reload())
+    }
+
+    /// The way to its settings.
+    pub fn reloader(&self) -> &Arc<Reloader> {
+        &self.reloader
     }
 
     /// Serves until the future ends, for instance [`stop_signal`], and then shuts down.
@@ -257,15 +278,15 @@ pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-fn refuse_foreign_databases(config: &Config) -> Result<(), StartError> {
+/// Catches SIGHUP from now on. Needs a tokio runtime.
+pub fn reload_signal() -> io::Result<Signal> {
+    signal(SignalKind::hangup())
+}
+
+/// A database of the reference that a variable names (node.md 5.4).
+pub(crate) fn foreign_database(config: &Config) -> Option<(&'static str, PathBuf)> {
     let mut files = config.foreign_databases.iter();
-    match files.find(|(_, path)| path.exists()) {
-        Some((variable, path)) => Err(StartError::ForeignDatabase {
-            variable,
-            path: path.clone(),
-        }),
-        None => Ok(()),
-    }
+    files.find(|(_, path)| path.exists()).cloned()
 }
 
 /// Opens the database of a node that is not running, without any listener.
@@ -294,7 +315,8 @@ fn is_closed_to_us(error: &io::Error) -> bool {
     )
 }
 
-fn settings(config: &Config, database: &Path, dns: SocketAddr) -> Settings {
+/// What the DNS half is told.
+pub(crate) fn settings(config: &Config, database: &Path, dns: SocketAddr) -> Settings {
     let hostname = config.registration.node_name.as_ref();
     let (claims, caps) = (config.claims, config.caps);
     Settings {

@@ -52,7 +52,11 @@ fn every_example_is_a_value_that_its_key_takes() {
     let directory = tempfile::tempdir().unwrap();
     let token = directory.path().join("token");
     fs::write(&token, "secret\n").unwrap();
-    let toml = uncommented(true).replace("/etc/dnsmesh/operator-token", token.to_str().unwrap());
+    let cookie = directory.path().join("cookie");
+    fs::write(&cookie, "00112233445566778899aabbccddeeff\n").unwrap();
+    let toml = uncommented(true)
+        .replace("/etc/dnsmesh/operator-token", token.to_str().unwrap())
+        .replace("/etc/dnsmesh/cookie-secret", cookie.to_str().unwrap());
     let config = read(&toml, &[]).unwrap();
     assert_eq!(config.zone.unwrap().to_string(), "mesh.example.com");
     assert_eq!(config.http.auth, AuthMode::MultiTenant);

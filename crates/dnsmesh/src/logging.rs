@@ -4,6 +4,8 @@
 
 use std::fmt::{self, Debug};
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use dmp_node::config::{LogConfig, LogFormat, LogLevel};
@@ -13,38 +15,85 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::{LookupSpan, Registry};
+use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::screen;
 use crate::time::utc;
 
+/// The node's log while it is shown.
+pub(crate) struct NodeLog {
+    level: reload::Handle<LevelFilter, Registry>,
+    format: Format,
+}
+
 /// Shows the node's log on standard output, as configured.
-pub(crate) fn show_node_log(config: &LogConfig) {
-    let level = match config.level {
+pub(crate) fn show_node_log(config: &LogConfig) -> NodeLog {
+    let (filter, level) = reload::Layer::new(threshold(config));
+    let format = Format::new(config.format);
+    let lines = tracing_subscriber::fmt::layer()
+        .event_format(Line(format.clone()))
+        .with_writer(io::stdout);
+    // Only a second call in the same process could fail.
+    let _ = tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .try_init();
+    NodeLog { level, format }
+}
+
+impl NodeLog {
+    /// Shows it otherwise from the next line on.
+    pub(crate) fn configure(&self, config: &LogConfig) {
+        self.format.set(config.format);
+        // The layer lives as long as the process.
+        let _ = self.level.reload(threshold(config));
+    }
+}
+
+fn threshold(config: &LogConfig) -> LevelFilter {
+    match config.level {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Warning => LevelFilter::WARN,
         LogLevel::Error => LevelFilter::ERROR,
-    };
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .event_format(Line(config.format))
-        .with_writer(io::stdout);
-    // Only a second call in the same process could fail.
-    let _ = subscriber.try_init();
+    }
 }
 
 /// Shows what libraries warn about on standard error.
 pub(crate) fn show_warnings() {
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::WARN)
-        .event_format(Line(LogFormat::Text))
+        .event_format(Line(Format::new(LogFormat::Text)))
         .with_writer(io::stderr);
     let _ = subscriber.try_init();
 }
 
+/// The form of the next line.
+#[derive(Clone)]
+struct Format(Arc<AtomicBool>);
+
+impl Format {
+    fn new(format: LogFormat) -> Self {
+        Self(Arc::new(AtomicBool::new(format == LogFormat::Json)))
+    }
+
+    fn set(&self, format: LogFormat) {
+        self.0.store(format == LogFormat::Json, Ordering::Relaxed);
+    }
+
+    fn current(&self) -> LogFormat {
+        match self.0.load(Ordering::Relaxed) {
+            true => LogFormat::Json,
+            false => LogFormat::Text,
+        }
+    }
+}
+
 /// One event as one line.
-struct Line(LogFormat);
+struct Line(Format);
 
 impl<S, N> FormatEvent<S, N> for Line
 where
@@ -67,7 +116,7 @@ where
             millis: since.subsec_millis(),
         };
         let line = content.line(
-            self.0,
+            self.0.current(),
             &moment,
             event.metadata().level(),
             event.metadata().target(),

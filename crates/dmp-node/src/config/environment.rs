@@ -4,10 +4,28 @@
 //! [`Environment::of_process`], and no file except the one with the operator's token.
 
 use super::file::ConfigFile;
+use super::{Overrides, table};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
+use zeroize::{Zeroize, Zeroizing};
+
+/// Secrets, the older name of each or itself, and the variable that names a file to read it from.
+const SECRET_FILES: [(&str, &str, &str); 2] = [
+    (
+        "DMP_OPERATOR_TOKEN",
+        "DMP_HTTP_TOKEN",
+        "DMP_OPERATOR_TOKEN_FILE",
+    ),
+    (
+        "DMP_DNS_COOKIE_SECRET",
+        "DMP_DNS_COOKIE_SECRET",
+        "DMP_DNS_COOKIE_SECRET_FILE",
+    ),
+];
 
 /// A setting that stops the start: the variable and what is wrong with it, on one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,21 +87,83 @@ impl Environment {
                 self.places.insert((*variable).to_owned(), file.place(key));
             }
         }
-        let (secret, named_by) = ("DMP_OPERATOR_TOKEN", "DMP_OPERATOR_TOKEN_FILE");
-        if let Some(path) = self.text(named_by)? {
+        for (secret, older, named_by) in SECRET_FILES {
+            let Some(path) = self.text(named_by)?.map(str::to_owned) else {
+                continue;
+            };
             let wrong = |reason: String| self.locate(ConfigError::new(named_by, reason));
-            let text =
-                std::fs::read_to_string(path).map_err(|error| wrong(format!("{path}: {error}")))?;
+            let read = std::fs::read_to_string(&path);
+            let text = Zeroizing::new(read.map_err(|error| wrong(format!("{path}: {error}")))?);
             let text = text.trim();
             if text.is_empty() || text.contains(char::is_control) {
                 return Err(wrong(format!("{path} does not hold one line of text")));
             }
-            if !self.is_set(secret) && !self.is_set("DMP_HTTP_TOKEN") {
-                let text = text.to_owned();
-                self.insert(secret.to_owned(), Ok(text));
+            if !self.is_set(secret) && !self.is_set(older) {
+                self.places.insert(secret.to_owned(), path);
+                self.insert(secret.to_owned(), Ok(text.to_owned()));
             }
         }
         Ok(self)
+    }
+
+    /// The same with digests in the place of secrets.
+    pub(super) fn redacted(&self) -> Self {
+        let mut redacted = self.clone();
+        for secret in table::SECRETS {
+            if let Some(Ok(value)) = redacted.values.get_mut(*secret) {
+                let digest = hex::encode(Sha256::digest(value.trim()));
+                value.zeroize();
+                *value = digest;
+            }
+        }
+        redacted
+    }
+
+    /// The same with what the command line sets in the place of what it overrides.
+    pub(super) fn overridden(mut self, overrides: &Overrides) -> Self {
+        let path = overrides.db_path.as_ref();
+        let path = path.map(|path| path.display().to_string());
+        for (variable, flag, value) in [
+            ("DMP_DB_PATH", "--db-path", path),
+            (
+                "DMP_DNS_PORT",
+                "--dns-port",
+                overrides.dns_port.map(|port| port.to_string()),
+            ),
+            (
+                "DMP_HTTP_PORT",
+                "--http-port",
+                overrides.http_port.map(|port| port.to_string()),
+            ),
+        ] {
+            if let Some(value) = value {
+                self.places.insert(variable.to_owned(), flag.to_owned());
+                self.insert(variable.to_owned(), Ok(value));
+            }
+        }
+        self
+    }
+
+    /// What holds for the variable: its value without blanks around it, else the default.
+    pub(super) fn told<'a>(&'a self, variable: &str, default: &'a str) -> &'a str {
+        match self.values.get(variable) {
+            Some(Ok(value)) => value.trim(),
+            // Never of settings that were read without an error.
+            Some(Err(NotUtf8)) => "",
+            None => default,
+        }
+    }
+
+    /// Takes the value of a variable from another environment.
+    pub(super) fn copy(&mut self, variable: &str, from: &Self) {
+        self.values.remove(variable);
+        self.places.remove(variable);
+        if let Some(value) = from.values.get(variable) {
+            self.values.insert(variable.to_owned(), value.clone());
+        }
+        if let Some(place) = from.places.get(variable) {
+            self.places.insert(variable.to_owned(), place.clone());
+        }
     }
 
     /// The error with the key of the file in the place of the variable, if that is where the value stands.
@@ -195,6 +275,20 @@ impl Environment {
             .map(str::trim)
             .filter(|item| !item.is_empty())
             .collect())
+    }
+}
+
+impl Drop for Environment {
+    fn drop(&mut self) {
+        for value in self.values.values_mut().flatten() {
+            value.zeroize();
+        }
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Environment(..)")
     }
 }
 

@@ -8,12 +8,14 @@ mod environment;
 mod file;
 mod names;
 mod read;
-mod table;
+mod reload;
+pub(crate) mod table;
 mod variables;
 
 pub use environment::{ConfigError, Environment};
 pub use file::{ConfigFile, DEFAULT_FILE};
 pub use names::{BindHost, Prefix};
+pub use reload::{Reload, Source};
 pub use table::{example, reference};
 
 use crate::settings::PrefixLengths;
@@ -55,10 +57,15 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// Files that variables of the reference name: none of them may exist (node.md 5.4).
     pub foreign_databases: Vec<(&'static str, PathBuf)>,
+    /// What was set, with digests in the place of secrets.
+    given: Environment,
+    overrides: Overrides,
+    /// Where a reload reads again; `None` if that is not known.
+    source: Option<Source>,
 }
 
 /// Settings from the command line, which win over the environment (cli.md 3.15).
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// `--config`: the file, which then must exist.
     pub config: Option<PathBuf>,
@@ -289,12 +296,12 @@ pub enum LogFormat {
 impl Config {
     /// Reads the settings from the file, the process's variables that override it, and the command line that overrides both.
     pub fn of_process(overrides: &Overrides) -> Result<Self, ConfigError> {
-        let file = match &overrides.config {
-            Some(path) => Some(ConfigFile::read(path)?),
-            None => ConfigFile::read_default()?,
-        };
-        let environment = Environment::of_process().with_file(file.as_ref())?;
-        Self::read(&environment, overrides)
+        Source::of_process(overrides.clone()).read()
+    }
+
+    /// Where a reload reads again.
+    pub(crate) fn source(&self) -> Option<&Source> {
+        self.source.as_ref()
     }
 
     /// Whether claims for anybody are accepted: the role needs a zone and UPDATE (node.md 3.5).

@@ -27,6 +27,7 @@ impl Config {
 
     fn read_all(environment: &Environment, overrides: &Overrides) -> Result<Self, ConfigError> {
         let unconfigured = !variables::known().any(|name| environment.is_set(name));
+        let given = environment.redacted().overridden(overrides);
         let mut warnings = variables::warn_of_misspellings(environment);
         let registration = registration(environment)?;
         let node_name = registration.node_name.as_ref();
@@ -51,6 +52,9 @@ impl Config {
             cleanup_interval: variables::interval(environment, "DMP_CLEANUP_INTERVAL", 60.0)?,
             log: log(environment, &mut warnings)?,
             foreign_databases: foreign_databases(environment, &mut warnings)?,
+            given,
+            overrides: overrides.clone(),
+            source: None,
             zone,
             update,
             http,

@@ -15,6 +15,8 @@ pub(crate) struct Setting {
     pub(crate) kind: Kind,
     /// What holds when nobody sets it.
     pub(crate) default: Default,
+    /// When a change of it comes into force.
+    pub(crate) effect: Effect,
     /// One or two sentences.
     pub(crate) text: &'static str,
 }
@@ -34,6 +36,15 @@ pub(crate) enum Kind {
     List,
 }
 
+/// When a change comes into force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// At a reload.
+    Live,
+    /// At the next start.
+    Restart,
+}
+
 /// The value of an unset key, as TOML.
 pub(crate) enum Default {
     /// The same as writing this.
@@ -43,8 +54,10 @@ pub(crate) enum Default {
 }
 
 use Default::{Is, None};
+use Effect::{Live, Restart};
 use Kind::{Integer, List, Number, Switch, Text};
 
+/// A setting that a reload brings into force.
 const fn setting(
     key: &'static str,
     variable: &'static str,
@@ -57,25 +70,40 @@ const fn setting(
         variable,
         kind,
         default,
+        effect: Live,
         text,
+    }
+}
+
+/// A setting that only the next start brings into force.
+const fn fixed(
+    key: &'static str,
+    variable: &'static str,
+    kind: Kind,
+    default: Default,
+    text: &'static str,
+) -> Setting {
+    Setting {
+        effect: Restart,
+        ..setting(key, variable, kind, default, text)
     }
 }
 
 /// All settings that have a key, in the order of the example.
 #[rustfmt::skip]
 pub(crate) const SETTINGS: &[Setting] = &[
-    setting("zone", "DMP_DOMAIN", Text, None("\"mesh.example.com\""),
+    fixed("zone", "DMP_DOMAIN", Text, None("\"mesh.example.com\""),
         "The zone this node is authoritative for: the name delegated to it. Without one the node answers for whatever is stored."),
-    setting("hostname", "DMP_NODE_HOSTNAME", Text, None("\"mesh.example.com\""),
+    fixed("hostname", "DMP_NODE_HOSTNAME", Text, None("\"mesh.example.com\""),
         "The name of this node in URLs. It is bound into every registration signature, and is the zone if `zone` is not set."),
-    setting("database", "DMP_DB_PATH", Text, Is("\"/var/lib/dmp/dmp.db\""),
+    fixed("database", "DMP_DB_PATH", Text, Is("\"/var/lib/dmp/dmp.db\""),
         "The database file. Its directory is created and holds the control socket too."),
-    setting("cleanup_interval", "DMP_CLEANUP_INTERVAL", Number, Is("60.0"),
+    fixed("cleanup_interval", "DMP_CLEANUP_INTERVAL", Number, Is("60.0"),
         "Seconds between removals of expired rows from the database. They are invisible at once."),
 
-    setting("dns.host", "DMP_DNS_HOST", Text, Is("\"0.0.0.0\""),
+    fixed("dns.host", "DMP_DNS_HOST", Text, Is("\"0.0.0.0\""),
         "Address of the DNS listeners, UDP and TCP; `::` takes both families."),
-    setting("dns.port", "DMP_DNS_PORT", Integer, Is("5353"),
+    fixed("dns.port", "DMP_DNS_PORT", Integer, Is("5353"),
         "Port of both DNS listeners; 53 in production."),
     setting("dns.ttl", "DMP_DNS_TTL", Integer, Is("60"),
         "Longest TTL served and the SOA minimum, in seconds. No answer outlives the record it tells about."),
@@ -83,7 +111,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Answers of one kind a second to one client prefix over UDP, requests of one over TCP; 0 switches the limit off."),
     setting("dns.burst", "DMP_DNS_BURST", Number, Is("200.0"),
         "The same at once, before the rate counts; 0 switches the limit off."),
-    setting("dns.max_concurrency", "DMP_DNS_MAX_CONCURRENCY", Integer, Is("128"),
+    fixed("dns.max_concurrency", "DMP_DNS_MAX_CONCURRENCY", Integer, Is("128"),
         "Requests in progress at once over TCP."),
     setting("dns.rate_prefix_v4", "DMP_DNS_RATE_PREFIX_V4", Integer, Is("24"),
         "Leading bits of an IPv4 address that make one client."),
@@ -91,6 +119,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Leading bits of an IPv6 address that make one client."),
     setting("dns.rate_exempt", "DMP_DNS_RATE_EXEMPT", List, Is("[]"),
         "Addresses or prefixes without a rate limit, such as the operator's own monitoring."),
+    setting("dns.cookie_secret_file", "DMP_DNS_COOKIE_SECRET_FILE", Text, None("\"/etc/dnsmesh/cookie-secret\""),
+        "File that holds the secret of DNS cookies which nodes behind one address share."),
     setting("dns.nsid", "DMP_DNS_NSID", Text, None("\"node-1\""),
         "Identifier of this node for who asks for it (RFC 5001)."),
     setting("dns.udp_payload", "DMP_DNS_UDP_PAYLOAD", Integer, Is("1232"),
@@ -139,9 +169,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("limits.max_database_bytes", "DMP_MAX_DATABASE_BYTES", Integer, Is("4294967296"),
         "Bytes that the database uses; at the bound new values are refused. 0 is no bound."),
 
-    setting("http.host", "DMP_HTTP_HOST", Text, None("\"127.0.0.1\""),
+    fixed("http.host", "DMP_HTTP_HOST", Text, None("\"127.0.0.1\""),
         "Address of the HTTP listener. Unset means 0.0.0.0, or 127.0.0.1 while everybody may write."),
-    setting("http.port", "DMP_HTTP_PORT", Integer, Is("8053"),
+    fixed("http.port", "DMP_HTTP_PORT", Integer, Is("8053"),
         "Port of the HTTP listener."),
     setting("http.operator_token_file", "DMP_OPERATOR_TOKEN_FILE", Text, None("\"/etc/dnsmesh/operator-token\""),
         "File whose text is the operator's bearer token. A token itself has no place in this file."),
@@ -157,9 +187,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Connections open at once."),
     setting("http.trusted_proxies", "DMP_TRUSTED_PROXIES", List, Is("[]"),
         "Addresses or prefixes whose X-Forwarded-For is believed; the reverse proxy's, usually 127.0.0.1."),
-    setting("http.tls_certificate", "DMP_HTTP_TLS_CERT", Text, None("\"/etc/dnsmesh/fullchain.pem\""),
-        "Certificate chain of the HTTP listener, PEM; with `http.tls_key` the listener speaks HTTPS. Read again when it changes."),
-    setting("http.tls_key", "DMP_HTTP_TLS_KEY", Text, None("\"/etc/dnsmesh/privkey.pem\""),
+    fixed("http.tls_certificate", "DMP_HTTP_TLS_CERT", Text, None("\"/etc/dnsmesh/fullchain.pem\""),
+        "Certificate chain of the HTTP listener, PEM; with `http.tls_key` the listener speaks HTTPS. Read again when it changes; another file needs a restart."),
+    fixed("http.tls_key", "DMP_HTTP_TLS_KEY", Text, None("\"/etc/dnsmesh/privkey.pem\""),
         "Private key of the certificate, PEM."),
 
     setting("registration.enabled", "DMP_REGISTRATION_ENABLED", Switch, Is("false"),
@@ -184,14 +214,46 @@ pub(crate) const SETTINGS: &[Setting] = &[
 ];
 
 /// Variables without a key: names that the reference has for what another key says, and secrets.
-pub(crate) const WITHOUT_KEY: &[&str] = &[
-    "DMP_SERVED_ZONE",
-    "DMP_CLAIM_PROVIDER_ZONE",
-    "DMP_CLUSTER_BASE_DOMAIN",
+pub(crate) const WITHOUT_KEY: &[(&str, Effect)] = &[
+    ("DMP_SERVED_ZONE", Restart),
+    ("DMP_CLAIM_PROVIDER_ZONE", Restart),
+    ("DMP_CLUSTER_BASE_DOMAIN", Restart),
+    ("DMP_OPERATOR_TOKEN", Live),
+    ("DMP_HTTP_TOKEN", Live),
+    ("DMP_DNS_COOKIE_SECRET", Live),
+];
+
+/// Variables whose values nobody may see.
+pub(crate) const SECRETS: &[&str] = &[
     "DMP_OPERATOR_TOKEN",
     "DMP_HTTP_TOKEN",
     "DMP_DNS_COOKIE_SECRET",
+    "DMP_SYNC_PEER_TOKEN",
 ];
+
+impl Setting {
+    /// Its default as a variable would hold it; empty if it has none.
+    pub(crate) fn default_text(&self) -> &'static str {
+        match self.default {
+            Is(text) => text.trim_matches(['"', '[', ']']),
+            None(_) => "",
+        }
+    }
+}
+
+/// Everything that can be set: what it is called, its variable, its default, and when a change comes into force.
+pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static str, &'static str, Effect)> {
+    let keyed = SETTINGS.iter().map(|setting| {
+        (
+            setting.key,
+            setting.variable,
+            setting.default_text(),
+            setting.effect,
+        )
+    });
+    let others = WITHOUT_KEY.iter();
+    keyed.chain(others.map(|(variable, effect)| (*variable, *variable, "", *effect)))
+}
 
 /// The annotated example: every key, commented out, with its default or an example.
 pub fn example() -> String {
@@ -231,10 +293,14 @@ pub fn reference() -> String {
          as unset. An unknown key stops the start and names the nearest one; so does a value that its key does not take.\n\n\
          `dnsmesh node config` prints this list as an annotated file to start from, `dnsmesh node check` reads a file and says what is\n\
          wrong or doubtful with it.\n\n\
+         `dnsmesh node ctl reload`, SIGHUP and `systemctl reload dnsmesh-node` read everything again. What the column *change* calls\n\
+         `live` is in force from then on; what it calls `restart` is told, and stays as it is until the next start. If anything is wrong,\n\
+         all of it stays as it is and the reason is told. A service manager gives a running process no new variables, so what is to\n\
+         change while the node runs belongs in the file.\n\n\
          The operator's token stands in a file of its own (`http.operator_token_file`, for instance a systemd credential) or in\n\
          `DMP_OPERATOR_TOKEN` (older name `DMP_HTTP_TOKEN`); the variable wins. The zone may also come from `DMP_SERVED_ZONE`,\n\
          `DMP_CLAIM_PROVIDER_ZONE` or `DMP_CLUSTER_BASE_DOMAIN`, which override `DMP_DOMAIN` in this order.\n\
-         Nodes behind one address share the secret of their DNS cookies in `DMP_DNS_COOKIE_SECRET`: 32 hex digits, and after a comma the\n\
+         Nodes behind one address share the secret of their DNS cookies, in a file (`dns.cookie_secret_file`) or in `DMP_DNS_COOKIE_SECRET`: 32 hex digits, and after a comma the\n\
          one before it, whose cookies are still taken. Without it each node makes one of its own and changes it daily.\n",
     );
     let mut section = "-";
@@ -246,7 +312,7 @@ pub fn reference() -> String {
             push(
                 &mut text,
                 format_args!(
-                    "\n## {title}\n\n| key | variable | default | meaning |\n|---|---|---|---|\n"
+                    "\n## {title}\n\n| key | variable | default | change | meaning |\n|---|---|---|---|---|\n"
                 ),
             );
         }
@@ -254,10 +320,14 @@ pub fn reference() -> String {
             Is(value) => format!("`{value}`"),
             None(_) => "none".to_owned(),
         };
+        let change = match setting.effect {
+            Live => "live",
+            Restart => "restart",
+        };
         push(
             &mut text,
             format_args!(
-                "| `{}` | `{}` | {default} | {} |\n",
+                "| `{}` | `{}` | {default} | {change} | {} |\n",
                 setting.key, setting.variable, setting.text
             ),
         );

@@ -65,7 +65,8 @@ const WITHOUT_EFFECT: &[(&str, Kind)] = &[
 pub(crate) fn known() -> impl Iterator<Item = &'static str> {
     let without_effect = WITHOUT_EFFECT.iter().map(|(name, _)| *name);
     let settings = table::SETTINGS.iter().map(|setting| setting.variable);
-    let others = table::WITHOUT_KEY.iter().chain(FOREIGN_DATABASES).copied();
+    let others = table::WITHOUT_KEY.iter().map(|(variable, _)| *variable);
+    let others = others.chain(FOREIGN_DATABASES.iter().copied());
     settings.chain(others).chain(without_effect)
 }
 

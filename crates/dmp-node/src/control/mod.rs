@@ -25,6 +25,8 @@ pub(crate) use server::{ControlListener, ControlServer};
 pub enum Request {
     /// How the node is.
     Status,
+    /// Read the settings again.
+    Reload,
     /// Take no writes from now on, and go on answering.
     Drain,
     /// Take writes again.
@@ -145,6 +147,8 @@ pub enum FailedCode {
     Ambiguous,
     /// The node cannot at the moment.
     Unavailable,
+    /// Something that the request leads to is wrong, for instance a setting.
+    Refused,
 }
 
 impl Failed {

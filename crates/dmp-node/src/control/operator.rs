@@ -18,6 +18,7 @@ use crate::config::{Config, Rate};
 use crate::context::Context;
 use crate::credentials::admin::{self, Revoked};
 use crate::credentials::{Credentials, Denied, TokenText};
+use crate::reload::Reloader;
 use crate::store::{Condition, Failure, OpenError};
 use crate::supervise;
 
@@ -31,6 +32,7 @@ pub struct Operator {
     credentials: Arc<Credentials>,
     /// Where it answers; `None` while it is not running.
     running: Option<Running>,
+    reloader: Option<Arc<Reloader>>,
 }
 
 /// What only a running node can tell.
@@ -58,11 +60,13 @@ impl Operator {
         context: Arc<Context>,
         credentials: Arc<Credentials>,
         running: Running,
+        reloader: Arc<Reloader>,
     ) -> Self {
         Self {
             context,
             credentials,
             running: Some(running),
+            reloader: Some(reloader),
         }
     }
 
@@ -74,6 +78,7 @@ impl Operator {
             context,
             credentials,
             running: None,
+            reloader: None,
         })
     }
 
@@ -81,6 +86,7 @@ impl Operator {
     pub async fn perform(&self, request: Request, data: Sender<String>) -> Result<Value, Failed> {
         match request {
             Request::Status => self.status(),
+            Request::Reload => self.reload().await,
             Request::Drain => self.set_draining(true),
             Request::Resume => self.set_draining(false),
             Request::KeyList => {
@@ -189,12 +195,18 @@ impl Operator {
         Ok(status)
     }
 
+    async fn reload(&self) -> Result<Value, Failed> {
+        let reloader = self.reloader.clone().ok_or_else(not_running)?;
+        let reloaded = tokio::task::spawn_blocking(move || reloader.reload());
+        match reloaded.await.map_err(unavailable)? {
+            Ok(reloaded) => to_value(&reloaded),
+            Err(error) => Err(Failed::new(FailedCode::Refused, error)),
+        }
+    }
+
     fn set_draining(&self, draining: bool) -> Result<Value, Failed> {
         if self.running.is_none() {
-            return Err(Failed::new(
-                FailedCode::Absent,
-                "no node is running on this database",
-            ));
+            return Err(not_running());
         }
         self.context.store().set_draining(draining);
         if draining {
@@ -412,6 +424,11 @@ fn whom(who: &str) -> Result<Denied, Failed> {
         let reason = "say a user@host or a signing key of 64 hex digits";
         Failed::new(FailedCode::Misuse, reason)
     })
+}
+
+fn not_running() -> Failed {
+    let reason = "no node is running on this database";
+    Failed::new(FailedCode::Absent, reason)
 }
 
 fn to_value(value: &impl Serialize) -> Result<Value, Failed> {

@@ -105,12 +105,6 @@ impl Credentials {
             .store()
             .read(|sql| Ok((keys::live(sql, now)?, tokens::live(sql, now)?)))?;
         let holders = tokens.iter().filter_map(|(_, token)| token.holder());
-        // While UPDATE is off no key is known (node.md 3).
-        let keys = if context.settings().update {
-            keys
-        } else {
-            Vec::new()
-        };
         let keyring = Keyring::new(keys, holders.collect());
         context.access().replace_keyring(keyring);
         Ok(Arc::new(Self {

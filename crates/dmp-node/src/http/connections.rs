@@ -6,6 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::Notify;
@@ -13,7 +14,7 @@ use tokio::sync::Notify;
 /// All open connections.
 #[derive(Debug)]
 pub(super) struct Connections {
-    limit: usize,
+    limit: AtomicUsize,
     open: Mutex<Open>,
 }
 
@@ -42,15 +43,20 @@ pub(super) struct Place {
 impl Connections {
     pub(super) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
-            limit,
+            limit: AtomicUsize::new(limit),
             open: Mutex::default(),
         })
+    }
+
+    /// Another number of places from now on. Who has a place keeps it.
+    pub(super) fn configure(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
     /// A place for a connection from `peer`, or `None` if it has to be closed.
     pub(super) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
         let mut open = self.lock();
-        if open.places.len() >= self.limit {
+        if open.places.len() >= self.limit.load(Ordering::Relaxed) {
             let victim = open.idlest_of_the_greediest(peer)?;
             let victim = open.places.remove(&victim)?;
             victim.evicted.notify_one();

@@ -15,6 +15,7 @@ mod registration;
 mod reply;
 mod route;
 mod server;
+mod service;
 mod tls;
 mod validity;
 
@@ -24,6 +25,7 @@ pub use keeper::TlsError;
 pub use names::{NameClass, NameOwner, is_publishable_value, publishable_owner};
 pub use route::{ROUTES, Route};
 pub use server::{HttpListener, HttpServer};
+pub(crate) use service::Service;
 pub(crate) use tls::Tls;
 
 use crate::access::bucket::TokenBuckets;
@@ -57,9 +59,9 @@ pub struct Api {
     /// Roles that are on.
     roles: Vec<Role>,
     /// Requests for records, by client.
-    general: TokenBuckets<IpAddr>,
+    general: Arc<TokenBuckets<IpAddr>>,
     /// Requests for registration, by client.
-    registration: TokenBuckets<IpAddr>,
+    registration: Arc<TokenBuckets<IpAddr>>,
 }
 
 /// Who sent a request, and what it says about itself.
@@ -79,7 +81,7 @@ impl Api {
         credentials: Arc<Credentials>,
         tls: Option<Arc<Tls>>,
     ) -> Arc<Self> {
-        let buckets = |rate: Rate| TokenBuckets::new(rate.per_second, rate.burst);
+        let buckets = |rate: Rate| Arc::new(TokenBuckets::new(rate.per_second, rate.burst));
         let registrar = Registrar::open(config, Arc::clone(&context), Arc::clone(&credentials));
         Arc::new(Self {
             context,
@@ -91,6 +93,32 @@ impl Api {
             registrar,
             general: buckets(config.http.rate),
             registration: buckets(config.registration.endpoint_rate),
+        })
+    }
+
+    /// The interface by other settings. What clients have used up stays used, and challenges that wait stay good.
+    fn renewed(&self, config: &Config) -> Arc<Self> {
+        let (context, credentials) = (Arc::clone(&self.context), Arc::clone(&self.credentials));
+        let registrar = match &self.registrar {
+            Some(registrar) => registrar.renewed(config),
+            None => Registrar::open(config, Arc::clone(&context), Arc::clone(&credentials)),
+        };
+        for (buckets, rate) in [
+            (&self.general, config.http.rate),
+            (&self.registration, config.registration.endpoint_rate),
+        ] {
+            buckets.configure(rate.per_second, rate.burst);
+        }
+        Arc::new(Self {
+            context,
+            credentials,
+            http: config.http.clone(),
+            tls: self.tls.clone(),
+            page: Page::new(config, registrar.as_ref()),
+            roles: roles(config, registrar.as_ref()),
+            registrar,
+            general: Arc::clone(&self.general),
+            registration: Arc::clone(&self.registration),
         })
     }
 
@@ -120,6 +148,7 @@ impl Api {
         match (resource, head.method) {
             (Resource::Page, _) => self.page.reply(self.context.live_values()),
             (Resource::Health, _) => self.health().await,
+            (Resource::Ready, _) => self.ready(),
             (Resource::Metrics, _) => self.metrics(&client),
             (Resource::Stats, _) => {
                 let stats = json!({ "records": self.context.live_values() });
@@ -159,6 +188,23 @@ impl Api {
         };
         let text = metrics::expose(context.metrics(), &observed, format);
         Reply::text(format.media_type(), text)
+    }
+
+    /// Whether the node takes what is its business, writes included; a balancer sends its clients elsewhere while not.
+    fn ready(&self) -> Reply {
+        let store = self.context.store();
+        let status = match store.condition() {
+            Condition::Working if store.is_draining() => "draining",
+            Condition::Working => {
+                return Reply::json(StatusCode::OK, &json!({ "status": "ready" }));
+            }
+            Condition::Full => "full",
+            Condition::ReadOnly => "read-only",
+        };
+        Reply::json(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &json!({ "status": status }),
+        )
     }
 
     /// Looks something up in the store; what is wrong with it is for the log.

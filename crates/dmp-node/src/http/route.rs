@@ -7,6 +7,7 @@ use hyper::{Method, Uri};
 pub(crate) enum Resource {
     Page,
     Health,
+    Ready,
     Stats,
     Metrics,
     /// The name is decoded and stripped, and may be any text.
@@ -38,10 +39,11 @@ enum QueryPart {
 const READ: &str = "GET, HEAD";
 
 /// Every path there is.
-pub static ROUTES: [Route; 9] = [
+pub static ROUTES: [Route; 10] = [
     read("/", Resource::Page),
     read("/index.html", Resource::Page),
     read("/health", Resource::Health),
+    read("/ready", Resource::Ready),
     read("/stats", Resource::Stats),
     read("/metrics", Resource::Metrics),
     Route {

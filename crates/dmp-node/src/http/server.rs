@@ -1,8 +1,9 @@
 //! The HTTP listener and its connections: bounded in number, in time and in what they may send (node.md 6.1, W-7).
 
 use super::Api;
-use super::connections::{Connections, Place};
+use super::connections::Place;
 use super::reply::{ErrorMedia, Reply};
+use super::service::Service;
 use crate::limits::{DRAIN, HTTP_CONNECTION, HTTP_HEADER_OCTETS, HTTP_READ};
 use crate::metrics::{ConnectionEvent, Part};
 use crate::repeated::log_repeated;
@@ -37,6 +38,7 @@ pub struct HttpListener {
 #[derive(Debug)]
 pub struct HttpServer {
     address: SocketAddr,
+    service: Arc<Service>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -58,9 +60,11 @@ impl HttpListener {
     pub fn serve(self, api: Arc<Api>) -> HttpServer {
         let (stop, stopped) = watch::channel(false);
         let address = self.address;
-        let task = tokio::spawn(accept(self.socket, api, stopped));
+        let service = Arc::new(Service::new(api));
+        let task = tokio::spawn(accept(self.socket, Arc::clone(&service), stopped));
         HttpServer {
             address,
+            service,
             stop,
             task,
         }
@@ -73,6 +77,11 @@ impl HttpServer {
         self.address
     }
 
+    /// Where other settings are brought into force.
+    pub(crate) fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
     /// Accepts nothing more, finishes the requests in progress within [`DRAIN`], and ends.
     pub async fn stop(self) {
         self.stop.send_replace(true);
@@ -81,8 +90,7 @@ impl HttpServer {
     }
 }
 
-async fn accept(socket: TcpListener, api: Arc<Api>, mut stopped: watch::Receiver<bool>) {
-    let connections = Connections::new(api.http.max_connections);
+async fn accept(socket: TcpListener, service: Arc<Service>, mut stopped: watch::Receiver<bool>) {
     // Those that are connected are told after the socket is closed, so that nobody new comes in between.
     let drain = watch::Sender::new(false);
     let mut tasks = JoinSet::new();
@@ -90,11 +98,12 @@ async fn accept(socket: TcpListener, api: Arc<Api>, mut stopped: watch::Receiver
         tokio::select! {
             accepted = socket.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let place = connections.admit(peer.ip().to_canonical());
+                    let place = service.connections().admit(peer.ip().to_canonical());
                     if let Some(place) = place {
-                        let api = Arc::clone(&api);
-                        tasks.spawn(connection(stream, peer.ip(), place, api, drain.subscribe()));
+                        let service = Arc::clone(&service);
+                        tasks.spawn(connection(stream, peer.ip(), place, service, drain.subscribe()));
                     } else {
+                        let api = service.api();
                         let counts = &api.context.metrics().http_connections;
                         counts.events.count(ConnectionEvent::Refused);
                     }
@@ -120,14 +129,15 @@ async fn connection(
     stream: TcpStream,
     peer: IpAddr,
     place: Place,
-    api: Arc<Api>,
+    service: Arc<Service>,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let api = service.api();
     let context = Arc::clone(&api.context);
     let counts = &context.metrics().http_connections;
     let _open = counts.open();
     let Some(tls) = api.tls.clone() else {
-        return converse(stream, peer, &place, api, stopped).await;
+        return converse(stream, peer, &place, service, stopped).await;
     };
     let handshake = tokio::time::timeout(HTTP_READ, tls.acceptor().accept(stream));
     let stream = tokio::select! {
@@ -136,7 +146,7 @@ async fn connection(
         _ = stopped.wait_for(|stopped| *stopped) => return,
     };
     match stream {
-        Ok(Ok(stream)) => converse(stream, peer, &place, api, stopped).await,
+        Ok(Ok(stream)) => converse(stream, peer, &place, service, stopped).await,
         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),
     }
@@ -146,12 +156,12 @@ async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: IpAddr,
     place: &Place,
-    api: Arc<Api>,
+    service: Arc<Service>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let context = Arc::clone(&api.context);
+    let context = Arc::clone(&service.api().context);
     let service = service_fn(move |request| {
-        let api = Arc::clone(&api);
+        let api = service.api();
         async move {
             let _occupied = place.occupy();
             Ok::<_, Infallible>(respond(api, peer, request).await)

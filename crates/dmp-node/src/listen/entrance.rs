@@ -20,7 +20,7 @@ const CONNECTIONS_PER_REQUEST: usize = 8;
 
 /// The guard in force, and the books of TCP.
 #[derive(Debug)]
-pub(super) struct Entrance {
+pub(crate) struct Entrance {
     context: Arc<Context>,
     guard: ArcSwap<Guard>,
     connections: Arc<Connections>,
@@ -42,7 +42,7 @@ impl Entrance {
     }
 
     /// Brings the settings that the context holds now into force.
-    pub(super) fn configure(&self) {
+    pub(crate) fn configure(&self) {
         let settings = self.context.settings();
         let (most, most_per_prefix) = most_connections(&settings);
         self.connections.configure(most, most_per_prefix);

@@ -28,7 +28,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::context::Context;
-use entrance::Entrance;
+pub(crate) use entrance::Entrance;
 use socket::Sharing;
 
 /// How long a UDP thread waits for a datagram before it looks whether it is to stop.
@@ -141,9 +141,9 @@ impl Running {
         self.address
     }
 
-    /// Brings the settings that the context holds now into force.
-    pub fn configure(&self) {
-        self.entrance.configure();
+    /// Where settings that the context holds by now are brought into force.
+    pub(crate) fn entrance(&self) -> &Arc<Entrance> {
+        &self.entrance
     }
 
     /// Accepts nothing new, finishes what is in work and returns when that is done.
@@ -341,7 +341,7 @@ mod tests {
         // As few as one answer in a long time, the one above included.
         (settings.dns_rate, settings.dns_burst) = (0.001, 2.0);
         context.configure(settings);
-        running.configure();
+        running.entrance().configure();
         assert!(address());
         let counted = || {
             context

@@ -7,6 +7,7 @@
 //! is full again. That time says how many tokens are missing, so nothing has to be refilled. A key that is new takes the
 //! fullest bucket of its set, so keys at their limit are the last to be forgotten, whatever else comes by.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,7 +26,6 @@ const WINDOW: f64 = (1_u64 << (TIME_BITS - 1)) as f64;
 const WAYS: usize = 8;
 
 /// Buckets of one rate and burst for any number of keys.
-#[derive(Debug)]
 pub(super) struct RateTable {
     sets: Arc<[Set]>,
     /// Microseconds that a token takes to come back.
@@ -110,6 +110,15 @@ impl RateTable {
         } else {
             ahead
         }
+    }
+}
+
+impl fmt::Debug for RateTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateTable")
+            .field("interval", &self.interval)
+            .field("window", &self.window)
+            .finish_non_exhaustive()
     }
 }
 

@@ -31,7 +31,7 @@ use zeroize::Zeroizing;
 pub struct Registrar {
     context: Arc<Context>,
     credentials: Arc<Credentials>,
-    challenges: Challenges,
+    challenges: Arc<Challenges>,
     node: NodeName,
     /// Domains whose subjects may register.
     domains: Vec<String>,
@@ -91,6 +91,21 @@ impl Registrar {
         context: Arc<Context>,
         credentials: Arc<Credentials>,
     ) -> Option<Self> {
+        Self::with(config, context, credentials, Arc::default())
+    }
+
+    /// The desk by other settings; challenges that wait stay good. `None` if they close it.
+    pub(crate) fn renewed(&self, config: &Config) -> Option<Self> {
+        let (context, credentials) = (Arc::clone(&self.context), Arc::clone(&self.credentials));
+        Self::with(config, context, credentials, Arc::clone(&self.challenges))
+    }
+
+    fn with(
+        config: &Config,
+        context: Arc<Context>,
+        credentials: Arc<Credentials>,
+        challenges: Arc<Challenges>,
+    ) -> Option<Self> {
         let registration = &config.registration;
         if !registration.switched_on || config.http.auth != AuthMode::MultiTenant {
             return None;
@@ -109,7 +124,7 @@ impl Registrar {
         Some(Self {
             context,
             credentials,
-            challenges: Challenges::default(),
+            challenges,
             node,
             domains,
             zone,

@@ -266,7 +266,8 @@ impl Store {
         self.draining.load(Ordering::Acquire)
     }
 
-    pub(crate) fn set_draining(&self, draining: bool) {
+    /// Refuses users' writes from now on, or takes them again.
+    pub fn set_draining(&self, draining: bool) {
         self.draining.store(draining, Ordering::Release);
     }
 

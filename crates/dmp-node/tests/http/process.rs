@@ -133,6 +133,21 @@ async fn nothing_is_served_unless_everything_is_bound() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_drains_is_alive_and_not_ready() {
+    let node = TestNode::start(&multi_tenant(&[])).await;
+    let ready = async || {
+        let answer = node.get("/ready").await;
+        (answer.status, answer.json()["status"].clone())
+    };
+    assert_eq!(ready().await, (200, "ready".into()));
+    node.context().store().set_draining(true);
+    assert_eq!(ready().await, (503, "draining".into()));
+    assert_eq!(node.get("/health").await.status, 200);
+    node.context().store().set_draining(false);
+    assert_eq!(ready().await, (200, "ready".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dns_port_in_use_is_told() {
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();

@@ -22,6 +22,8 @@ pub(crate) struct NodeCtlArgs {
 pub(crate) enum CtlCommand {
     /// Say how the node is
     Status(OutputArgs),
+    /// Read the settings again and bring into force what a running node can change
+    Reload(OutputArgs),
     /// Take no writes from now on and go on answering questions; `ctl resume` or a restart ends it
     Drain(OutputArgs),
     /// Take writes again

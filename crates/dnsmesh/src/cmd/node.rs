@@ -7,9 +7,12 @@ mod import;
 mod load;
 mod service;
 
+use std::sync::Arc;
+
 use dmp_node::config::{self, Config, Overrides};
 use dmp_node::metrics::log_panics;
-use dmp_node::supervise::{Node, stop_signal};
+use dmp_node::reload::Event;
+use dmp_node::supervise::{Node, reload_signal, stop_signal};
 
 use crate::args::{NodeArgs, NodeCommand, NodeConfigArgs, NodeRunArgs, NodeSettingsArgs};
 use crate::exit::{Exit, Failure};
@@ -34,17 +37,34 @@ pub(crate) async fn perform(args: NodeArgs, format: Format) -> Result<Exit, Fail
 async fn run(args: NodeRunArgs) -> Result<Exit, Failure> {
     let config =
         Config::of_process(&args.into()).map_err(|error| Failure::user("node-config", error))?;
-    logging::show_node_log(&config.log);
+    let log = logging::show_node_log(&config.log);
     log_panics();
-    let stop = stop_signal().map_err(|error| Failure::user("node-signals", error))?;
+    let signals = |error| Failure::user("node-signals", error);
+    let stop = stop_signal().map_err(signals)?;
+    let mut hangups = reload_signal().map_err(signals)?;
     let node = Node::start(config)
         .await
         .map_err(|error| Failure::user("node-start", error))?;
-    let service = service::Service::of_process();
-    service.say(&format!(
-        "READY=1\nSTATUS=answering on {}",
-        node.dns_address()
-    ));
+    let service = Arc::new(service::Service::of_process());
+    let status = format!("answering on {}", node.dns_address());
+    service.ready(&status);
+    let told = Arc::clone(&service);
+    node.reloader().observe(move |event| match event {
+        Event::Begins => told.reloading(),
+        Event::Applied(config) => {
+            log.configure(&config.log);
+            told.ready(&status);
+        }
+        Event::Refused(reason) => told.ready(&format!("{status}; reload refused: {reason}")),
+    });
+    let reloader = Arc::clone(node.reloader());
+    let reloads = tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            let reloader = Arc::clone(&reloader);
+            // What comes of it is logged, and told to the observer.
+            let _ = tokio::task::spawn_blocking(move || reloader.reload()).await;
+        }
+    });
     let watchdog = service.watch(node.context());
     node.run_until(async {
         stop.await;
@@ -52,6 +72,7 @@ async fn run(args: NodeRunArgs) -> Result<Exit, Failure> {
     })
     .await;
     watchdog.abort();
+    reloads.abort();
     Ok(Exit::Done)
 }
 

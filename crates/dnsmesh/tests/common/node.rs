@@ -103,6 +103,10 @@ impl Node {
         format!("http://{}", self.http)
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends the process with a signal and returns its status.
     pub(crate) fn stop(mut self, signal: &str) -> Option<i32> {
         let sent = Command::new("kill")

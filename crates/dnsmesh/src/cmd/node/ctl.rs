@@ -23,6 +23,7 @@ use crate::time::utc;
 pub(crate) fn output(action: &CtlCommand) -> OutputArgs {
     match action {
         CtlCommand::Status(output)
+        | CtlCommand::Reload(output)
         | CtlCommand::Drain(output)
         | CtlCommand::Resume(output)
         | CtlCommand::Quota(QuotaCommand::Show(output))
@@ -44,6 +45,7 @@ pub(crate) async fn ctl(args: NodeCtlArgs, format: Format) -> Result<Exit, Failu
     let request = match args.action {
         CtlCommand::Restore { file, .. } => return node.restore(&file, format),
         CtlCommand::Status(_) => Request::Status,
+        CtlCommand::Reload(_) => Request::Reload,
         CtlCommand::Drain(_) => Request::Drain,
         CtlCommand::Resume(_) => Request::Resume,
         CtlCommand::Key(KeyCommand::List(_)) => Request::KeyList,
@@ -145,6 +147,7 @@ fn refused(failed: Failed) -> Failure {
         FailedCode::Ambiguous => (Exit::Remote, "node-ambiguous"),
         FailedCode::Absent => (Exit::User, "node-absent"),
         FailedCode::Unavailable => (Exit::User, "node-unavailable"),
+        FailedCode::Refused => (Exit::User, "node-refused"),
     };
     Failure::new(exit, code, failed.reason)
 }
@@ -219,10 +222,24 @@ fn lines(request: &Request) -> fn(&Value) -> Vec<String> {
                 value["bytes"]
             )]
         },
+        Request::Reload => |value| {
+            let changed = match keys(&value["changed"]) {
+                keys if keys.is_empty() => "nothing changed".to_owned(),
+                keys => format!("in force now: {keys}"),
+            };
+            let waiting = keys(&value["restart"]);
+            let waiting = (!waiting.is_empty()).then(|| format!("needs a restart: {waiting}"));
+            [changed].into_iter().chain(waiting).collect()
+        },
         Request::Drain => |_| vec!["writes are refused from now on".to_owned()],
         Request::Resume => |_| vec!["writes are taken again".to_owned()],
         _ => |_| vec!["done".to_owned()],
     }
+}
+
+fn keys(value: &Value) -> String {
+    let keys = value.as_array().into_iter().flatten();
+    keys.map(string).collect::<Vec<_>>().join(", ")
 }
 
 fn members(value: &Value) -> Vec<String> {

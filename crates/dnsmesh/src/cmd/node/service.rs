@@ -1,4 +1,4 @@
-//! What the node tells the service manager that started it (sd_notify(3)): ready, stopping, and that it is alive.
+//! What the node tells the service manager that started it (sd_notify(3)): ready, reloading, stopping, and that it is alive.
 //!
 //! Without a service manager nothing is sent. It decides nothing about the node.
 
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dmp_node::context::Context;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::task::{AbortHandle, spawn, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -33,6 +34,18 @@ impl Service {
                 .filter(|microseconds| for_us && *microseconds > 0)
                 .map(Duration::from_micros),
         }
+    }
+
+    /// Says that the settings are being read again; [`Service::ready`] ends that (`Type=notify-reload`).
+    pub(super) fn reloading(&self) {
+        let now = clock_gettime(ClockId::Monotonic);
+        let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1_000;
+        self.say(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
+    }
+
+    /// Says that the node answers again as its settings ask, with one line for `systemctl status`.
+    pub(super) fn ready(&self, status: &str) {
+        self.say(&format!("READY=1\nSTATUS={status}"));
     }
 
     /// Sends one state. A service manager that does not listen is no reason to stop.
