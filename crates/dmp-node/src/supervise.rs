@@ -3,7 +3,7 @@
 //! It prints nothing: what an operator reads are `tracing` events, shown by whoever runs the node.
 
 use crate::clock::Clock;
-use crate::config::{AuthMode, BindHost, Config, DatabasePath, HttpConfig};
+use crate::config::{BindHost, Config, DatabasePath, HttpConfig};
 use crate::context::Context;
 use crate::control::{
     ControlListener, ControlServer, Operator, Running as RunningNode, socket_path,
@@ -35,7 +35,8 @@ pub struct Node {
     http: HttpServer,
     https: Option<Https>,
     reloader: Arc<Reloader>,
-    control: ControlServer,
+    /// `None`: the system gives no such socket here.
+    control: Option<ControlServer>,
     cleanup: JoinHandle<()>,
 }
 
@@ -85,14 +86,6 @@ pub enum StartError {
     /// The certificate of the HTTP listener cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The control socket cannot be bound.
-    #[error("DMP_DB_PATH: the control socket {} cannot be bound: {error}", .path.display())]
-    Control {
-        /// The socket.
-        path: PathBuf,
-        /// What the system said.
-        error: io::Error,
-    },
     /// The system gives no thread.
     #[error("the listeners cannot be started: {0}")]
     Serve(io::Error),
@@ -120,11 +113,7 @@ impl Node {
         let dns = Listeners::bind(&context)?;
         let keeper = keeper(&config.http, &context)?;
         let http = listen_http(&config.http).await?;
-        let control = ControlListener::bind(context.store().path());
-        let control = control.map_err(|error| StartError::Control {
-            path: socket_path(context.store().path()),
-            error,
-        })?;
+        let control = listen_to_operator(context.store().path());
         let tls = keeper.as_ref().map(|keeper| Arc::clone(keeper.tls()));
         let api = Api::new(&config, Arc::clone(&context), Arc::clone(&credentials), tls);
         let dns = dns.serve(&context).map_err(StartError::Serve)?;
@@ -153,7 +142,7 @@ impl Node {
             http,
             https: keeper.map(Https::keep),
             reloader,
-            control: control.serve(operator),
+            control: control.map(|control| control.serve(operator)),
             cleanup: tokio::spawn(clean_up(Arc::clone(&credentials), config.cleanup_interval)),
             context,
             credentials,
@@ -242,14 +231,11 @@ impl Node {
             role(provider),
             role(receiver)
         );
-        if config.http.operator_token.is_none() && config.http.auth != AuthMode::MultiTenant {
-            tracing::warn!(
-                "/metrics is open to everybody who reaches HTTP: DMP_OPERATOR_TOKEN is unset"
-            );
+        for line in config.summary() {
+            tracing::info!("{line}");
         }
-        let missing = config.missing_for_production();
-        if !missing.is_empty() {
-            tracing::warn!("missing for production: {}", missing.join(", "));
+        for line in config.concerns() {
+            tracing::warn!("{line}");
         }
         let database = self.database().display();
         tracing::info!("DMP node up: dns={dns}/udp http={http} db={database} peers=0");
@@ -380,6 +366,21 @@ async fn listen_http(config: &HttpConfig) -> Result<HttpListener, StartError> {
         port: *port,
         error,
     })
+}
+
+/// The control socket. A node without one still answers everybody else.
+fn listen_to_operator(database: &Path) -> Option<ControlListener> {
+    match ControlListener::bind(database) {
+        Ok(control) => Some(control),
+        Err(error) => {
+            let path = socket_path(database);
+            tracing::error!(
+                "no control socket: {}: {error}; `dnsmesh node ctl` cannot reach this node, signals work",
+                path.display()
+            );
+            None
+        }
+    }
 }
 
 async fn clean_up(credentials: Arc<Credentials>, every: Duration) {

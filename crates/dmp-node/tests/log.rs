@@ -135,7 +135,7 @@ fn operators_find_their_lines_and_no_secret_is_among_them() {
         format!("DMP DNS server listening on {dns}/udp+tcp"),
         format!("DMP HTTP API listening on http://{http}"),
         "DMP claims: zone=mesh.test provider=off receiver=on".to_owned(),
-        "missing for production: DNS on loopback only".to_owned(),
+        "DNS on loopback only (DMP_DNS_HOST): nobody else can read this node".to_owned(),
         format!(
             "DMP node up: dns={dns}/udp http={http} db={} peers=0",
             database.display()

@@ -10,7 +10,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::node::Node;
+use common::node::{self, Node};
 use common::{Ran, program};
 
 const ZONE: &str = "mesh.test";
@@ -509,4 +509,44 @@ fn a_check_online_walks_from_the_resolver_to_the_name_server() {
         .says("fail  delegation: ");
     assert_eq!(node.stop("TERM"), Some(0));
     check(ZONE, ZONE).expect(1).says("fail  HTTP: ");
+}
+
+#[test]
+fn a_path_that_no_socket_address_holds_keeps_neither_the_node_nor_its_operator_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let deep = dir.path().join("d".repeat(100)).join("e".repeat(100));
+    fs::create_dir_all(&deep).unwrap();
+    let ctl = |database: &Path, arguments: &[&str]| -> Ran {
+        let mut command = program(&[&["node", "ctl"], arguments].concat());
+        command.env("DMP_DB_PATH", database).env("HOME", dir.path());
+        command.output().unwrap().into()
+    };
+    let start = |database: &Path| {
+        let mut command = node::command(dir.path(), ZONE);
+        command.env("DMP_DB_PATH", database);
+        Node::spawn(command, ZONE)
+    };
+    let database = deep.join("dmp.db");
+    let running = start(&database);
+    let mode = fs::metadata(deep.join("dmp.db.sock"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(
+        ctl(&database, &["status", "--json"]).expect(0).json()["running"],
+        true
+    );
+    assert_eq!(running.stop("TERM"), Some(0));
+    assert!(!deep.join("dmp.db.sock").exists());
+
+    // Not even the name fits: the node starts, and whoever asks is told that it has the database.
+    let database = deep.join(format!("{}.db", "f".repeat(110)));
+    let running = start(&database);
+    ctl(&database, &["status"]).expect(1).warns("in use");
+    assert_eq!(running.stop("TERM"), Some(0));
+    assert_eq!(
+        ctl(&database, &["status", "--json"]).expect(0).json()["running"],
+        false
+    );
 }

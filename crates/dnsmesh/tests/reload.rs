@@ -183,3 +183,22 @@ fn a_hangup_reloads_and_the_service_manager_hears_of_it() {
     let length = manager.recv(&mut text).unwrap();
     assert_eq!(&text[..length], b"STOPPING=1");
 }
+
+#[test]
+fn to_be_told_twice_to_stop_is_harmless() {
+    let site = Site::start("");
+    // Something that has to be waited for: a request that never ends.
+    let mut held = TcpStream::connect(site.node.http).unwrap();
+    held.write_all(
+        b"POST /v1/records/a.mesh.test HTTP/1.1\r\nHost: n\r\nContent-Length: 9\r\n\r\n",
+    )
+    .unwrap();
+    let pid = site.node.pid().to_string();
+    let stop = || Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    assert!(stop().success());
+    assert_eq!(site.told(), "STOPPING=1");
+    // The process is there until its status is asked for.
+    assert!(stop().success());
+    drop(held);
+    assert_eq!(site.node.stop("TERM"), Some(0));
+}

@@ -9,6 +9,7 @@ mod file;
 mod names;
 mod read;
 mod reload;
+mod summary;
 pub(crate) mod table;
 mod variables;
 

@@ -179,6 +179,64 @@ mod tests {
         );
     }
 
+    /// The variables of node.md 7, short forms written out.
+    const LISTED: &str = "
+        DMP_DB_PATH DMP_TOKEN_DB_PATH DMP_TSIG_DB_PATH DMP_HEARTBEAT_DB_PATH DMP_DNS_HOST DMP_DNS_PORT DMP_DNS_TTL
+        DMP_DNS_RATE DMP_DNS_BURST DMP_DNS_MAX_CONCURRENCY DMP_DNS_APEX_A DMP_DNS_APEX_AAAA DMP_DNS_APEX_NS
+        DMP_DNS_APEX_SOA_RNAME DMP_SERVED_ZONE DMP_CLAIM_PROVIDER_ZONE DMP_CLUSTER_BASE_DOMAIN DMP_DOMAIN
+        DMP_NODE_HOSTNAME DMP_DNS_UPDATE_ENABLED DMP_TSIG_TIGHT_SCOPE DMP_TSIG_LOOSE_SCOPE DMP_CLAIM_PROVIDER
+        DMP_RECEIVER_CLAIM_NOTIFICATIONS DMP_CLAIM_MAX_TTL DMP_CLAIM_RATE_PER_USER_PER_SEC DMP_CLAIM_RATE_BURST
+        DMP_HTTP_HOST DMP_HTTP_PORT DMP_OPERATOR_TOKEN DMP_HTTP_TOKEN DMP_AUTH_MODE DMP_ALLOW_OPEN_PUBLIC_BIND
+        DMP_HTTP_RATE DMP_HTTP_BURST DMP_HTTP_MAX_CONCURRENCY DMP_TRUSTED_PROXIES DMP_MAX_TTL DMP_MAX_VALUE_BYTES
+        DMP_MAX_VALUES_PER_NAME DMP_MAX_VALUES_PER_WRITER_PER_MAILBOX DMP_REGISTRATION_ENABLED
+        DMP_REGISTRATION_ALLOWLIST DMP_REGISTRATION_TOKEN_TTL_SECONDS DMP_REGISTRATION_ISSUED_RATE_PER_SEC
+        DMP_REGISTRATION_ISSUED_RATE_BURST DMP_REGISTRATION_ENDPOINT_RATE_PER_SEC
+        DMP_REGISTRATION_ENDPOINT_RATE_BURST DMP_CLEANUP_INTERVAL DMP_LOG_LEVEL DMP_LOG_FORMAT DMP_CLUSTER_FILE
+        DMP_CLUSTER_MANIFEST_PATH DMP_NODE_ID DMP_SYNC_PEERS DMP_SYNC_PEER_TOKEN DMP_SYNC_INTERVAL
+        DMP_SYNC_INTERVAL_SECONDS DMP_SYNC_OPERATOR_SPK DMP_SYNC_SELF_ENDPOINT DMP_HEARTBEAT_ENABLED
+        DMP_HEARTBEAT_SELF_ENDPOINT DMP_HEARTBEAT_OPERATOR_KEY_PATH DMP_HEARTBEAT_SEEDS
+        DMP_HEARTBEAT_INTERVAL_SECONDS DMP_HEARTBEAT_TTL_SECONDS DMP_HEARTBEAT_MAX_PEERS DMP_HEARTBEAT_VERSION
+        DMP_HEARTBEAT_RETENTION_HOURS DMP_HEARTBEAT_SEEN_MAX_ROWS DMP_HEARTBEAT_DNS_RESOLVERS
+        DMP_HEARTBEAT_DNSSEC_REQUIRED DMP_HEARTBEAT_SUBMIT_RATE_PER_SEC DMP_HEARTBEAT_SUBMIT_BURST
+        DMP_HEARTBEAT_SEEN_RATE_PER_SEC DMP_HEARTBEAT_SEEN_BURST DMP_HEARTBEAT_PUBLIC_SEED_URLS
+        DMP_HEARTBEAT_PUBLIC_SEED_URLS_DISABLED";
+
+    #[test]
+    fn every_variable_of_the_reference_is_known_and_none_without_effect_is_passed_over_in_silence()
+    {
+        for name in LISTED.split_whitespace() {
+            assert!(known().any(|known| known == name), "{name}");
+        }
+        for (name, kind) in WITHOUT_EFFECT {
+            let value = match kind {
+                Kind::Text => "x",
+                Kind::Switch => "on",
+                Kind::Integer(_) | Kind::Number | Kind::Interval => "7",
+                Kind::Resolvers => "192.0.2.1, [2001:db8::1]:53",
+                Kind::PublicKey => &"ab".repeat(32),
+            };
+            let set = |value: &str| Environment::from_pairs([(*name, value)]);
+            let warnings = check_without_effect(&set(value)).unwrap();
+            assert_eq!(
+                warnings,
+                [format!(
+                    "{name} has no effect: this version does not federate"
+                )]
+            );
+            let wrong = match kind {
+                Kind::Text => continue, // any text is one
+                Kind::Switch => "perhaps",
+                Kind::Integer(_) => "-1",
+                Kind::Number => "inf",
+                Kind::Interval => "0",
+                Kind::Resolvers => "dns.example",
+                Kind::PublicKey => "abcd",
+            };
+            let error = check_without_effect(&set(wrong)).unwrap_err();
+            assert_eq!(error.variable, *name);
+        }
+    }
+
     #[test]
     fn names_are_listed_once() {
         let mut names: Vec<_> = known().collect();

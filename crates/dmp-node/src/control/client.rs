@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::place::Place;
 use super::{Failed, Line, Request, socket_path};
 
 /// A connection to a running node.
@@ -35,7 +36,8 @@ impl Connection {
     /// Connects to the node that runs on `database`; `None` if none does.
     pub fn open(database: &Path) -> Result<Option<Self>, ControlError> {
         let path = socket_path(database);
-        match UnixStream::connect(&path) {
+        let connected = Place::of(&path).and_then(|place| UnixStream::connect(place.path()));
+        match connected {
             Ok(stream) => Ok(Some(Self {
                 stream: BufReader::new(stream),
                 path,
@@ -43,7 +45,8 @@ impl Connection {
             Err(error)
                 if matches!(
                     error.kind(),
-                    ErrorKind::NotFound | ErrorKind::ConnectionRefused
+                    // The last: a path that no node could bind either.
+                    ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::InvalidInput
                 ) =>
             {
                 Ok(None)

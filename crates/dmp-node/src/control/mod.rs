@@ -5,9 +5,10 @@
 mod client;
 mod dump;
 mod operator;
+mod place;
 mod server;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,6 +18,7 @@ use crate::credentials::admin::Which;
 pub use client::{Connection, ControlError};
 pub(crate) use operator::Running;
 pub use operator::{OfflineError, Operator};
+pub use place::socket_path;
 pub(crate) use server::{ControlListener, ControlServer};
 
 /// What an operator may ask for.
@@ -158,12 +160,4 @@ impl Failed {
             reason: reason.to_string(),
         }
     }
-}
-
-/// The socket of the node that has this database: beside it, under its name.
-pub fn socket_path(database: &Path) -> PathBuf {
-    // Added to the name, so that it is never the name of the database itself.
-    let mut path = database.as_os_str().to_owned();
-    path.push(".sock");
-    path.into()
 }

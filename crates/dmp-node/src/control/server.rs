@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::place::Place;
 use super::{Failed, FailedCode, Line, Operator, Request, socket_path};
 use crate::limits::{CONTROL_CONNECTIONS, CONTROL_IDLE, CONTROL_REQUEST_OCTETS};
 
@@ -40,7 +41,7 @@ impl ControlListener {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let listener = UnixListener::bind(&path)?;
+        let listener = UnixListener::bind(Place::of(&path)?.path())?;
         // Whoever connects before this is turned away by the check of the peer's user.
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
         let uid = fs::metadata(&path)?.uid();
