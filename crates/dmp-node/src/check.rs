@@ -2,7 +2,9 @@
 //!
 //! It binds nothing and changes nothing; only [`delegation`] and [`running`] ask anybody.
 
+mod advice;
 mod online;
+mod parent;
 mod running;
 
 use std::fs::{self, File};
@@ -37,13 +39,25 @@ pub struct Finding {
     pub grade: Grade,
     /// One line.
     pub text: String,
+    /// What to do about it, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice: Option<&'static str>,
 }
 
 impl Finding {
-    fn new(grade: Grade, text: impl Into<String>) -> Self {
+    /// A finding without advice.
+    pub fn new(grade: Grade, text: impl Into<String>) -> Self {
         Self {
             grade,
             text: text.into(),
+            advice: None,
+        }
+    }
+
+    fn advise(self, advice: &'static str) -> Self {
+        Self {
+            advice: Some(advice),
+            ..self
         }
     }
 }

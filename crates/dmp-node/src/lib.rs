@@ -20,6 +20,7 @@ pub mod register;
 pub mod reload;
 mod repeated;
 pub mod settings;
+pub mod setup;
 pub mod store;
 pub mod supervise;
 pub mod update;

@@ -156,3 +156,8 @@ pub const CONTROL_CONNECTIONS: usize = 8;
 pub const CONTROL_IDLE: Duration = Duration::from_secs(60);
 /// Longest request on the control socket: names and a note fit many times over.
 pub const CONTROL_REQUEST_OCTETS: u64 = 65_536;
+
+/// TTL of the records that a parent zone is asked to hold: an hour, so that a mistake in them is soon forgotten.
+pub const DELEGATION_TTL: u32 = 3_600;
+/// Servers of a parent zone that are asked: the most that the root and large registries have.
+pub const PARENT_SERVERS: usize = 13;

@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use node::{
     NodeArgs, NodeCheckArgs, NodeCommand, NodeConfigArgs, NodeHealthArgs, NodeImportArgs,
-    NodeLoadArgs, NodeRunArgs, NodeSettingsArgs,
+    NodeLoadArgs, NodeRunArgs, NodeSettingsArgs, NodeSetupArgs,
 };
 pub(crate) use operator::{
     AdminArgs, AdminCommand, AuditCommand, CtlCommand, IssueArgs, KeyCommand, NodeCtlArgs,

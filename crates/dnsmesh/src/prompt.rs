@@ -1,4 +1,5 @@
-//! Asking for a passphrase: on the terminal without echo, else one line of standard input (cli.md 2).
+//! Asking: for a passphrase on the terminal without echo, else one line of standard input (cli.md 2); for anything else on standard
+//! input, with the question on standard error.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
@@ -26,6 +27,14 @@ pub(crate) fn secret(question: &str, input: StandardInput) -> io::Result<Zeroizi
         Err(_) if input == StandardInput::Free => read_line(io::stdin().lock()),
         Err(_) => Err(io::Error::other("there is no terminal to ask on")),
     }
+}
+
+/// Asks for something that is no secret. Blanks around the answer do not count.
+pub(crate) fn line(question: &str) -> io::Result<String> {
+    let mut terminal = io::stderr().lock();
+    terminal.write_all(question.as_bytes())?;
+    terminal.flush()?;
+    Ok(read_line(io::stdin().lock())?.trim().to_owned())
 }
 
 /// Switches echo on again if a prompt had switched it off.

@@ -13,7 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{Finding, Grade};
+use super::parent::{own_names, parent, spelt};
+use super::{Finding, Grade, advice};
 use crate::config::Config;
 
 /// How long one question may take.
@@ -30,7 +31,7 @@ pub struct Online {
     pub port: u16,
 }
 
-/// Looks at the zone of these settings from outside.
+/// Looks at the zone of these settings from outside: at its parent's servers, through resolvers, and at each of its own servers.
 pub async fn delegation(config: &Config, online: &Online) -> Vec<Finding> {
     let mut findings = vec![health(config).await];
     let Some(zone) = &config.zone else {
@@ -48,17 +49,25 @@ pub async fn delegation(config: &Config, online: &Online) -> Vec<Finding> {
         Ok(pool) => pool,
         Err(_) => ResolverPool::system(PoolOptions::default()),
     };
+    let parent = parent(config, zone, &pool, online.port).await;
+    findings.extend(parent.findings);
     let servers = match pool.name_servers(&name).await {
         Lookup::Found(servers) => servers,
         Lookup::Absent => {
-            let text = format!(
-                "delegation: resolvers know no NS of {zone}; the parent zone must name this node"
+            let text = format!("delegation: resolvers know no NS of {zone}");
+            findings.push(
+                Finding::new(Grade::Fail, text).advise(match parent.delegates {
+                    true => advice::NEGATIVE_CACHE,
+                    false => advice::NOT_DELEGATED,
+                }),
             );
-            findings.push(Finding::new(Grade::Fail, text));
             return findings;
         }
         Lookup::Unreachable(reason) => {
-            findings.push(Finding::new(Grade::Fail, format!("delegation: {reason}")));
+            let text = format!("delegation: {reason}");
+            findings.push(Finding::new(Grade::Fail, text).advise(advice::RESOLVER_FAILS));
+            // Resolvers say that much and no more of a zone whose servers fail, so these are asked without them.
+            ask_at_home(&mut findings, config, online.port, &name).await;
             return findings;
         }
     };
@@ -68,44 +77,56 @@ pub async fn delegation(config: &Config, online: &Online) -> Vec<Finding> {
             Lookup::Found(addresses) => {
                 for address in addresses {
                     let address = SocketAddr::new(address, online.port);
-                    ask(
-                        &mut findings,
-                        &format!("{server} at {address}"),
-                        address,
-                        &name,
-                    )
-                    .await;
+                    let place = format!("{server} at {address}");
+                    ask(&mut findings, &place, address, &name).await;
                 }
             }
             Lookup::Absent => {
                 let text = format!("{server}: resolvers know no address of it");
-                findings.push(Finding::new(Grade::Fail, text));
+                findings.push(Finding::new(Grade::Fail, text).advise(advice::NO_ADDRESS));
             }
             Lookup::Unreachable(reason) => {
-                findings.push(Finding::new(Grade::Fail, format!("{server}: {reason}")));
+                let text = format!("{server}: {reason}");
+                findings.push(Finding::new(Grade::Fail, text).advise(advice::RESOLVER_FAILS));
             }
         }
     }
     findings
 }
 
+/// Asks the addresses that the settings give the zone.
+async fn ask_at_home(findings: &mut Vec<Finding>, config: &Config, port: u16, zone: &Name) {
+    let (v4, v6) = (config.dns.apex_a, config.dns.apex_aaaa);
+    let own = v4.map(IpAddr::V4).into_iter();
+    for address in own.chain(v6.map(IpAddr::V6)) {
+        let address = SocketAddr::new(address, port);
+        ask(
+            findings,
+            &format!("{address}, by the settings"),
+            address,
+            zone,
+        )
+        .await;
+    }
+}
+
 /// Whether the names in the delegation are those that the node answers with.
 fn agreement(config: &Config, servers: &[Name]) -> Finding {
-    let spelt = |name: String| name.trim_end_matches('.').to_ascii_lowercase();
-    let mut seen: Vec<String> = servers.iter().map(|name| spelt(name.to_string())).collect();
-    let own = config.dns.apex_ns.iter().map(ToString::to_string);
-    let mut own: Vec<String> = own.map(spelt).collect();
+    let mut seen: Vec<String> = servers.iter().map(spelt).collect();
+    let own = own_names(config);
     seen.sort_unstable();
-    own.sort_unstable();
     let told = seen.join(", ");
-    if own.is_empty() || own == seen {
+    if own.is_empty() {
+        let text = format!("delegation: NS {told}, and the zone itself has none");
+        Finding::new(Grade::Warn, text).advise(advice::NO_NS)
+    } else if own == seen {
         Finding::new(Grade::Ok, format!("delegation: NS {told}"))
     } else {
         let text = format!(
             "delegation: resolvers see NS {told}, the settings say {}",
             own.join(", ")
         );
-        Finding::new(Grade::Fail, text)
+        Finding::new(Grade::Fail, text).advise(advice::NAMES_DISAGREE)
     }
 }
 
@@ -131,13 +152,43 @@ async fn ask(findings: &mut Vec<Finding>, server: &str, address: SocketAddr, zon
         let Ok(name) = name else { continue }; // the zone leaves no room for a longer name
         let verdict = match query(address, &name, rtype, transport).await {
             Ok(response) => judge(&response, rtype),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err((
+                error.to_string(),
+                match transport {
+                    Transport::Udp => advice::NO_UDP,
+                    Transport::Tcp => advice::NO_TCP,
+                },
+            )),
         };
         findings.push(match verdict {
             Ok(()) => Finding::new(Grade::Ok, format!("{server}: {what}")),
-            Err(reason) => Finding::new(Grade::Fail, format!("{server}: {what}: {reason}")),
+            Err((reason, advice)) => {
+                Finding::new(Grade::Fail, format!("{server}: {what}: {reason}")).advise(advice)
+            }
         });
     }
+    let address_of_itself = async {
+        let answer = query(address, zone, Rtype::NS, Transport::Udp).await.ok()?;
+        let is_own_server = answer.name_servers(zone).contains(&zone);
+        if !is_own_server {
+            return None; // other names have their addresses elsewhere
+        }
+        for rtype in [Rtype::A, Rtype::AAAA] {
+            let answer = query(address, zone, rtype, Transport::Udp).await.ok()?;
+            if !answer.addresses(zone).is_empty() {
+                return Some(true);
+            }
+        }
+        Some(false)
+    };
+    let what = "address of the name server, which is the zone itself";
+    findings.extend(address_of_itself.await.map(|is_there| {
+        match is_there {
+            true => Finding::new(Grade::Ok, format!("{server}: {what}")),
+            false => Finding::new(Grade::Fail, format!("{server}: {what}: none"))
+                .advise(advice::NO_APEX_ADDRESS),
+        }
+    }));
 }
 
 #[derive(Clone, Copy)]
@@ -170,19 +221,22 @@ pub(super) async fn query(
     }
 }
 
-fn judge(response: &Response, rtype: Rtype) -> Result<(), String> {
+fn judge(response: &Response, rtype: Rtype) -> Result<(), (String, &'static str)> {
     let has_soa = |records: &[dmp_dns::message::Record]| {
         let mut records = records.iter();
         records.any(|record| matches!(record.data, RecordData::Soa { .. }))
     };
     if !matches!(response.rcode, Rcode::NOERROR | Rcode::NXDOMAIN) {
-        Err(format!("answered {}", response.rcode))
+        let told = format!("answered {}", response.rcode);
+        Err((told, advice::OTHER_SERVER))
     } else if !response.authoritative {
-        Err("the answer is not authoritative".to_owned())
+        let told = "the answer is not authoritative".to_owned();
+        Err((told, advice::OTHER_SERVER))
     } else if rtype == Rtype::SOA && !has_soa(&response.answers) {
-        Err("the answer holds no SOA".to_owned())
+        Err(("the answer holds no SOA".to_owned(), advice::NO_SOA))
     } else if rtype != Rtype::SOA && !has_soa(&response.authority) {
-        Err("the answer holds no SOA, so resolvers will not remember it".to_owned())
+        let told = "the answer holds no SOA, so resolvers will not remember it".to_owned();
+        Err((told, advice::NO_NEGATIVE_SOA))
     } else {
         Ok(())
     }

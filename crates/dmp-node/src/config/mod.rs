@@ -15,6 +15,7 @@ mod variables;
 
 pub use environment::{ConfigError, Environment};
 pub use file::{ConfigFile, DEFAULT_FILE};
+pub(crate) use names::dns_name;
 pub use names::{BindHost, Prefix};
 pub use reload::{Reload, Source};
 pub use table::{example, reference};

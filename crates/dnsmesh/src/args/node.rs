@@ -29,6 +29,7 @@ impl NodeArgs {
             None | Some(NodeCommand::Run(_) | NodeCommand::Config(_)) => Format::Text,
             Some(NodeCommand::Import(args)) => args.output.into(),
             Some(NodeCommand::Load(args)) => args.output.into(),
+            Some(NodeCommand::Setup(args)) => args.output.into(),
             Some(NodeCommand::Check(args)) => args.output.into(),
             Some(NodeCommand::Health(args)) => args.output.into(),
             Some(NodeCommand::Ctl(args)) => ctl::output(&args.action).into(),
@@ -47,6 +48,8 @@ impl NodeArgs {
 pub(crate) enum NodeCommand {
     /// Run the node in the foreground
     Run(NodeRunArgs),
+    /// Make a new node ready: write its settings, print the records for the parent zone, verify the delegation
+    Setup(NodeSetupArgs),
     /// Read the settings and say what is wrong or doubtful with them; binds and changes nothing
     Check(NodeCheckArgs),
     /// Ask the running node whether it is well; status 1 if it is not
@@ -64,7 +67,7 @@ pub(crate) enum NodeCommand {
 }
 
 /// Where the node's settings come from.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct NodeSettingsArgs {
     /// Settings file [default: /etc/dnsmesh/node.toml if it is there]
     #[arg(long, value_name = "FILE")]
@@ -100,6 +103,39 @@ pub(crate) struct NodeCheckArgs {
     pub(crate) resolver: Vec<SocketAddr>,
     /// Port at which the name servers are asked
     #[arg(long, value_name = "PORT", requires = "online", default_value_t = 53)]
+    pub(crate) server_port: u16,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// `node setup`
+#[derive(Debug, clap::Args)]
+pub(crate) struct NodeSetupArgs {
+    #[command(flatten)]
+    pub(crate) settings: NodeSettingsArgs,
+    /// Zone of the node [default: asked, as are the next two]
+    #[arg(long)]
+    pub(crate) zone: Option<String>,
+    /// Public address of this host; may be given twice, for IPv4 and IPv6
+    #[arg(long)]
+    pub(crate) address: Vec<IpAddr>,
+    /// Name server as the parent zone names it: the zone itself, or a host outside of it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) ns_name: Option<String>,
+    /// Answer DNS on this address of the host only [default: all]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<IpAddr>,
+    /// Ask nothing: take what is offered, and change settings that are there
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Change nothing; look at the running node and at its delegation as resolvers see it
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// Resolver to ask, ip or ip:port; may be repeated [default: those of this machine]
+    #[arg(long, value_name = "ADDRESS", value_parser = resolver)]
+    pub(crate) resolver: Vec<SocketAddr>,
+    /// Port at which name servers are asked
+    #[arg(long, value_name = "PORT", default_value_t = 53)]
     pub(crate) server_port: u16,
     #[command(flatten)]
     pub(crate) output: OutputArgs,

@@ -6,6 +6,7 @@ pub(crate) mod ctl;
 mod import;
 mod load;
 mod service;
+mod setup;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ use crate::report::{Format, Report};
 pub(crate) async fn perform(args: NodeArgs, format: Format) -> Result<Exit, Failure> {
     match args.into_command() {
         NodeCommand::Run(args) => run(args).await,
+        NodeCommand::Setup(args) => setup::setup(args, format).await,
         NodeCommand::Check(args) => Ok(format.print(&check::check(args).await)),
         NodeCommand::Health(args) => Ok(format.print(&check::health(args).await?)),
         NodeCommand::Config(args) => Ok(format.print(&Page(args))),

@@ -13,10 +13,7 @@ pub(crate) async fn check(args: NodeCheckArgs) -> Checked {
     let config = match Config::of_process(&args.run.into()) {
         Ok(config) => config,
         Err(error) => {
-            return Checked(vec![Finding {
-                grade: Grade::Fail,
-                text: error.to_string(),
-            }]);
+            return Checked(vec![Finding::new(Grade::Fail, error.to_string())]);
         }
     };
     let mut findings = check::settings(&config);
@@ -39,7 +36,7 @@ pub(crate) async fn health(args: NodeHealthArgs) -> Result<Checked, Failure> {
 }
 
 /// Everything that was looked at.
-pub(crate) struct Checked(Vec<Finding>);
+pub(crate) struct Checked(pub(super) Vec<Finding>);
 
 impl Report for Checked {
     fn text(&self) -> String {
@@ -49,7 +46,8 @@ impl Report for Checked {
                 Grade::Warn => "warn",
                 Grade::Fail => "fail",
             };
-            format!("{grade}  {}\n", finding.text)
+            let advice = finding.advice.map(|advice| format!("      {advice}\n"));
+            format!("{grade}  {}\n{}", finding.text, advice.unwrap_or_default())
         });
         lines.collect()
     }

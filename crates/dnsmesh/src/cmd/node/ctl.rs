@@ -90,6 +90,10 @@ impl Target {
         Ok(Self { config, database })
     }
 
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
     pub(super) fn database(&self) -> &Path {
         &self.database
     }
