@@ -116,6 +116,14 @@ pub enum Refusal {
         /// The share.
         limit: u64,
     },
+    /// The writer has its share of what can be answered for one name of this mailbox (D13).
+    #[error("this writer would hold more than {limit} bytes at one name of mailbox {mailbox}")]
+    MailboxOctets {
+        /// The `mb-` label.
+        mailbox: String,
+        /// The share.
+        limit: u64,
+    },
 }
 
 impl Context {

@@ -30,6 +30,9 @@ pub const NAME_CONTENT: u64 = 1 << 20;
 pub const VALUE_OVERHEAD: u64 = 48;
 /// Most live values of one writer over the ten slot names of one mailbox (D13): a fifth of what the mailbox holds.
 pub const MAX_VALUES_PER_WRITER_PER_MAILBOX: u64 = 128;
+/// Octets of one writer at one slot name of another's mailbox (D13): half of what an answer carries, so that no writer alone
+/// makes the name too long to be answered.
+pub const MAILBOX_NAME_OCTETS: u64 = 32_000;
 /// Most values in the store: about a gigabyte of memory, at some 500 octets a name.
 pub const MAX_RECORDS: u64 = 2_000_000;
 /// Most octets that the database uses: those values at the longest length have room in it.

@@ -3,7 +3,7 @@
 use super::Author;
 use super::crowding::{self, ClaimName};
 use crate::context::Refusal;
-use crate::limits::{CLAIM_SHARE, NAME_CONTENT, VALUE_OCTETS, VALUE_OVERHEAD};
+use crate::limits::{CLAIM_SHARE, MAILBOX_NAME_OCTETS, NAME_CONTENT, VALUE_OCTETS, VALUE_OVERHEAD};
 use crate::repeated::log_repeated;
 use crate::settings::Caps;
 use crate::store::Draft;
@@ -84,7 +84,7 @@ impl Caps {
             evicted += usize::from(draft.delete_value(owner, &displaced));
         }
         if let Some(limit) = self.max_values_per_writer_per_mailbox {
-            check_mailbox(draft, author, owner, limit, self.max_values_per_name)?;
+            check_mailbox(draft, author, owner, value, limit, self.max_values_per_name)?;
         }
         Ok(evicted)
     }
@@ -106,12 +106,13 @@ impl Caps {
     }
 }
 
-/// The share of one writer in somebody else's mailbox (D13): a number over its ten slot names, and half of what one name
-/// may hold, so that one writer alone can never fill it.
+/// The share of one writer in somebody else's mailbox (D13): a number over its ten slot names, and of one name half of what
+/// it may hold and half of what an answer carries, so that one writer alone can never fill it.
 fn check_mailbox(
     draft: &mut Draft<'_>,
     author: &Author,
     owner: &Owner,
+    value: &str,
     limit: u64,
     per_name: Option<u64>,
 ) -> Result<(), Refusal> {
@@ -125,6 +126,14 @@ fn check_mailbox(
         return Ok(());
     }
     let tag = author.tag();
+    let own = draft.values(owner).filter(|value| value.writer == tag.0);
+    let octets: u64 = own.map(|value| value.text.len() as u64).sum();
+    if octets + value.len() as u64 > MAILBOX_NAME_OCTETS {
+        return Err(Refusal::MailboxOctets {
+            mailbox,
+            limit: MAILBOX_NAME_OCTETS,
+        });
+    }
     let mut held_at = |slot: &Owner| {
         draft
             .values(slot)

@@ -175,7 +175,9 @@ fn refused(refusal: &Refusal) -> Reply {
         Refusal::Ttl { .. } | Refusal::ValueTooLong { .. } => StatusCode::BAD_REQUEST,
         Refusal::NameFull { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::StoreFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
-        Refusal::MailboxQuota { .. } => StatusCode::TOO_MANY_REQUESTS,
+        Refusal::MailboxQuota { .. } | Refusal::MailboxOctets { .. } => {
+            StatusCode::TOO_MANY_REQUESTS
+        }
     };
     Reply::error(status, &refusal.to_string())
 }

@@ -1,7 +1,8 @@
 //! UPDATE: order of checks, atomicity, scopes, quotas, prerequisites and the replay window (node.md 3).
 
-use dmp_dns::message::Response;
+use dmp_dns::message::{QueryBuilder, Response};
 use dmp_dns::tsig::{Key, VerifyError, sign_request};
+use dmp_dns::update::UpdateBuilder;
 use dmp_dns::{Rcode, Rtype};
 use dmp_node::access::Keyring;
 
@@ -163,6 +164,89 @@ fn one_writer_gets_its_share_of_a_mailbox_and_no_more() {
         Rcode::REFUSED,
         "but not from the cap of the name"
     );
+}
+
+#[test]
+fn one_writer_alone_never_makes_a_mailbox_too_long_to_be_answered() {
+    let user = |label: &str| {
+        let mut row = row(label, &["slot-*.mb-*.mesh.example"]);
+        row.subject = format!("{label}@mesh.example");
+        row
+    };
+    let node = Node::start().with_keys(vec![user("one"), user("two")]);
+    let slot = "slot-3.mb-aaaaaaaaaaaa.mesh.example";
+    for who in ["one", "two"] {
+        let value = |number: usize| format!("{who}{number:02}{}", "x".repeat(2_000 - 5));
+        for number in 0..16 {
+            let added = [add(slot, &value(number))];
+            assert_eq!(node.update_rcode(&key(who), &added), Rcode::NOERROR);
+        }
+        let over = node.update(&key(who), &update(&[add(slot, &value(16))]));
+        assert_eq!(over.rcode, Rcode::REFUSED);
+        assert_eq!(
+            node.update_rcode(&key(who), &[add(slot, &value(0))]),
+            Rcode::NOERROR
+        );
+    }
+    let query = QueryBuilder::new(name(slot), Rtype::TXT).build(1);
+    let response = Response::parse(&node.tcp(&query)).unwrap();
+    assert_eq!(
+        (response.rcode, response.answers.len()),
+        (Rcode::NOERROR, 32)
+    );
+}
+
+#[test]
+fn refusals_of_updates_say_why_to_who_speaks_edns() {
+    let node = Node::start_with(|settings| settings.caps.max_values_per_name = Some(1))
+        .with_keys(vec![row("k", &["in.mesh.example"])]);
+    node.put("in.mesh.example", "v", 300);
+    let reason = |response: Response| (response.rcode, response.extended_error.unwrap());
+    let signed = |operation| reason(node.update(&key("k"), &update(&[operation])));
+    let unsigned = |message: &[u8]| reason(Response::parse(&node.udp(message)).unwrap());
+    let elsewhere = {
+        let mut update = UpdateBuilder::new(&name("else.where"));
+        update.push(&add("a.else.where", "v")).unwrap();
+        update.build(1)
+    };
+    for (said, rcode, text) in [
+        (
+            signed(add("in.mesh.example", "w")),
+            Rcode::REFUSED,
+            "already holds 1 values",
+        ),
+        (
+            signed(add("out.mesh.example", "w")),
+            Rcode::REFUSED,
+            "outside the scope",
+        ),
+        (
+            unsigned(&update(&[add("a.mesh.example", "v")]).build(1)),
+            Rcode::REFUSED,
+            "must carry a claim",
+        ),
+        (unsigned(&elsewhere), Rcode::NOTAUTH, "not served here"),
+    ] {
+        assert_eq!((said.0, said.1.0), (rcode, 0), "{said:?}");
+        assert!(said.1.1.contains(text), "{said:?}");
+    }
+    let out_of_zone = node.query("else.where", Rtype::TXT);
+    assert_eq!(
+        out_of_zone.extended_error.map(|(code, _)| code),
+        Some(20),
+        "Not Authoritative"
+    );
+    let sabotage = |draft: &mut dmp_node::store::Draft<'_>| {
+        draft.sql().unwrap().execute_batch("ROLLBACK").unwrap();
+        Ok::<_, ()>(())
+    };
+    node.context
+        .store()
+        .transact_blocking(sabotage)
+        .unwrap_err();
+    let read_only = signed(delete_rrset("in.mesh.example"));
+    assert_eq!(read_only.0, Rcode::SERVFAIL);
+    assert!(read_only.1.1.contains("read-only"), "{read_only:?}");
 }
 
 #[test]
