@@ -19,6 +19,7 @@ use crate::access::{Keyring, TsigKey};
 use crate::context::Context;
 use crate::limits::{MESSAGE_OCTETS, NAME_OCTETS, UDP_ANSWER_OCTETS};
 use crate::metrics::{DnsTally, Dropped, Kind, Outcome, Part, Request};
+use crate::repeated::log_repeated;
 use crate::update::{self, ReplyTo};
 use crate::zone::{AnswerView, Reader};
 
@@ -154,6 +155,10 @@ fn dispatch(
     );
     buffers.answer.resize(MESSAGE_OCTETS, 0);
     let answered = answer(&view, &query, exchange, &mut buffers.answer);
+    if answered.rcode == Rcode::SERVFAIL {
+        // Nothing else fails here (node.md 2.6).
+        log_repeated!(warn, "a name holds more than a DNS message can carry");
+    }
     let settled = guard.settle(&query, exchange, &sender, answered, &mut buffers.answer);
     tally.request(request, settled.outcome);
     if settled.len == 0 {

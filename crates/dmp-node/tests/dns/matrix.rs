@@ -104,6 +104,16 @@ fn rows() -> Vec<(&'static str, Vec<u8>, Answer)> {
             Denied(Rcode::NXDOMAIN),
         ),
         (
+            "TXT, missing leaf, random case",
+            txt("NoNe.mEsH.eXaMpLe"),
+            Denied(Rcode::NXDOMAIN),
+        ),
+        (
+            "TXT, empty non-terminal, random case",
+            txt("C.Mesh.EXAMPLE"),
+            Denied(Rcode::NOERROR),
+        ),
+        (
             "TXT, empty non-terminal",
             txt("c.mesh.example"),
             Denied(Rcode::NOERROR),

@@ -126,6 +126,64 @@ fn without_a_zone_every_name_is_answered_without_soa() {
 }
 
 #[test]
+fn a_value_of_600_octets_comes_in_strings_of_255_255_and_90_of_one_record() {
+    let node = Node::start();
+    let value = "v".repeat(600);
+    node.put("long.mesh.example", &value, 300);
+    let query = QueryBuilder::new(name("long.mesh.example"), Rtype::TXT).build(1);
+    let answer = node.udp(&query);
+    let string = |length: u8| [&[length][..], &vec![b'v'; usize::from(length)]].concat();
+    let rdata = [string(255), string(255), string(90)].concat();
+    let data = [&(rdata.len() as u16).to_be_bytes()[..], &rdata].concat();
+    assert!(answer.windows(data.len()).any(|octets| octets == data));
+    assert_eq!(Response::parse(&answer).unwrap().answers.len(), 1);
+}
+
+#[test]
+fn text_at_the_apex_comes_from_the_store_also_where_the_apex_has_records_of_its_own() {
+    let node = Node::start_with(|settings| {
+        settings.apex.a = Some(std::net::Ipv4Addr::new(192, 0, 2, 53));
+    });
+    node.put("mesh.example", "v=at-the-apex", 300);
+    assert_eq!(node.txt("MESH.example"), ["v=at-the-apex"]);
+    assert_eq!(node.query("mesh.example", Rtype::A).answers.len(), 1);
+}
+
+#[test]
+fn a_refresh_sets_the_life_anew_also_to_a_shorter_one() {
+    let node = Node::start();
+    node.put("r.mesh.example", "v", 300);
+    node.put("r.mesh.example", "v", 10);
+    node.clock.advance(10);
+    assert!(node.txt("r.mesh.example").is_empty());
+}
+
+#[test]
+fn a_name_that_holds_more_than_an_answer_carries_is_servfail_over_tcp() {
+    let node = Node::start();
+    for index in 0..33 {
+        node.put(
+            "huge.mesh.example",
+            &format!("{index:02}{}", "x".repeat(2_000)),
+            300,
+        );
+    }
+    let query = QueryBuilder::new(name("huge.mesh.example"), Rtype::TXT).build(1);
+    assert!(Response::parse(&node.udp(&query)).unwrap().truncated);
+    for _ in 0..2 {
+        let response = Response::parse(&node.tcp(&query)).unwrap();
+        assert_eq!(
+            (response.rcode, response.answers.len()),
+            (Rcode::SERVFAIL, 0)
+        );
+    }
+    node.put("huge.mesh.example", &format!("32{}", "x".repeat(2_000)), 1);
+    node.clock.advance(1);
+    let response = Response::parse(&node.tcp(&query)).unwrap();
+    assert_eq!(response.answers.len(), 32, "whole as soon as it fits");
+}
+
+#[test]
 fn mixed_case_writes_and_reads_meet() {
     let node = Node::start().with_keys(vec![row("k", &["mesh.example"])]);
     assert_eq!(
@@ -152,6 +210,19 @@ fn what_does_not_fit_a_datagram_comes_whole_over_tcp_whatever_edns_says() {
     assert!(over_udp.len() <= 1232);
     let response = Response::parse(&over_udp).unwrap();
     assert!(response.truncated && response.authoritative && response.answers.is_empty());
+    let plain = {
+        let mut plain = query[..query.len() - 11].to_vec();
+        plain[11] = 0;
+        plain
+    };
+    let over_udp = node.udp(&plain);
+    assert!(over_udp.len() <= 512 && Response::parse(&over_udp).unwrap().truncated);
+    let over_tcp = Response::parse(&node.tcp(&plain)).unwrap();
+    assert_eq!(
+        (over_tcp.truncated, over_tcp.answers.len()),
+        (false, 20),
+        "no EDNS"
+    );
     for payload in [512_u16, 1232] {
         // The payload size is the class field of the OPT record at the end of the query.
         let mut query = query.clone();

@@ -56,6 +56,22 @@ fn one_prefix_has_its_share_of_connections() {
 }
 
 #[test]
+fn without_a_setting_there_are_256_places_at_least() {
+    let node = Node::start_with(|settings| {
+        settings.max_concurrency = 2;
+        settings.tcp_connections_per_prefix = 1_000;
+    });
+    let mut held: Vec<_> = (0..256).map(|_| node.connect()).collect();
+    for stream in &mut held {
+        assert!(is_served(stream));
+    }
+    let mut newcomer = node.connect();
+    assert!(is_served(&mut newcomer));
+    assert!(is_closed(&mut held[0]), "the one that was idle for longest");
+    assert!(is_served(&mut held[1]) && is_served(&mut held[255]));
+}
+
+#[test]
 fn clients_that_do_not_read_their_answers_hold_up_nobody() {
     let node = Node::start_with(|settings| settings.max_concurrency = 1);
     for index in 0..30 {

@@ -281,6 +281,41 @@ async fn strangers_cannot_fill_the_audit_table() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_audit_table_keeps_a_bounded_number_of_rows() {
+    let node = TestNode::start(&multi_tenant(&[])).await;
+    node.token_of(&User::new("alice@mesh.test", 1)).await;
+    let database = rusqlite::Connection::open(node.database()).unwrap();
+    let many = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
+                INSERT INTO token_audit (ts, event, detail) SELECT 1800000000, 'used', '' FROM n";
+    database.execute(many, []).unwrap();
+    node.credentials().clean_up().await;
+    let count = "SELECT count(*), min(id) FROM token_audit";
+    let kept: (u32, u32) = database
+        .query_row(count, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    assert_eq!(kept, (100_000, 2), "the oldest went");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_that_look_alike_are_not_alike() {
+    let node = TestNode::start(&multi_tenant(&[])).await;
+    let token = node.token_of(&User::new("alice@mesh.test", 1)).await;
+    // The first letter is Cyrillic, full width, or one with an accent.
+    for first in ["%D0%B0", "%EF%BD%81", "%C3%A1"] {
+        let name = format!("dmp.{first}lice.mesh.test");
+        assert_refused(
+            &node.publish(&token, &name, BODY).await,
+            401,
+            "unauthorized",
+        );
+        assert_refused(&node.delete(&token, &name, "").await, 401, "unauthorized");
+    }
+    let foreign = User::new("\u{430}lice@mesh.test", 2);
+    assert_eq!(node.register("confirm", &foreign).await.status, 400);
+    assert_eq!(status(&node, &token, "dmp.alice.mesh.test").await, 201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn old_audit_rows_and_expired_tokens_are_cleaned_up() {
     let node = TestNode::start(&multi_tenant(&[(
         "DMP_REGISTRATION_TOKEN_TTL_SECONDS",
