@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -21,17 +21,46 @@ pub(crate) struct Node {
     pub(crate) dns: SocketAddr,
     pub(crate) http: SocketAddr,
     process: Child,
-    folder: TempDir,
+    folder: Arc<TempDir>,
+}
+
+/// What a node needs beyond what all nodes of the suite have.
+#[derive(Clone, Default)]
+pub(crate) struct Extras {
+    /// The directory to keep everything in; a new one by default.
+    pub(crate) folder: Option<Arc<TempDir>>,
+    /// The database in it; `node/dmp.db` by default.
+    pub(crate) database: Option<PathBuf>,
+    /// DNS and HTTP ports; free ones by default.
+    pub(crate) ports: Option<(u16, u16)>,
+    /// Further variables of the environment.
+    pub(crate) environment: Vec<(&'static str, String)>,
 }
 
 impl Node {
     /// Starts a node that serves `zone`, with registration, UPDATE and receiver notifications on.
     pub(crate) fn start(program: Program, zone: &str) -> Self {
+        Self::start_with(program, zone, &Extras::default())
+    }
+
+    /// [`Node::start`] with something more.
+    pub(crate) fn start_with(program: Program, zone: &str, extras: &Extras) -> Self {
         // A port that was free can be taken before the node binds it; then another pair is tried.
         for _ in 0..3 {
-            let folder = tempfile::tempdir().expect("a temporary directory");
-            let (dns, http) = (free_port(), free_port());
-            let process = spawn(program, zone, dns.port(), http.port(), folder.path());
+            let new_folder = || Arc::new(tempfile::tempdir().expect("a temporary directory"));
+            let folder = extras.folder.clone().unwrap_or_else(new_folder);
+            let (dns, http) = match extras.ports {
+                Some((dns, http)) => (([127, 0, 0, 1], dns).into(), ([127, 0, 0, 1], http).into()),
+                None => (free_port(), free_port()),
+            };
+            let mut command = command(program, zone, dns.port(), http.port(), folder.path());
+            if let Some(database) = &extras.database {
+                command.env("DMP_DB_PATH", database);
+            }
+            command.envs(extras.environment.iter().cloned());
+            let process = command
+                .spawn()
+                .unwrap_or_else(|error| panic!("{}: {error}", program.executable().display()));
             let mut node = Node {
                 zone: zone.to_owned(),
                 dns,
@@ -49,7 +78,7 @@ impl Node {
 
     /// The live values at a name, as the node's operator sees them.
     pub(crate) fn values(&self, owner: &str) -> Vec<String> {
-        let (status, body) = self.request("GET", owner, None);
+        let (status, body) = self.request(OPERATOR_TOKEN, "GET", owner, None);
         assert!(
             status == 200 || status == 404,
             "GET {owner}: {status} {body}"
@@ -63,21 +92,42 @@ impl Node {
 
     /// Publishes a value with the operator's token, as somebody who may write everywhere.
     pub(crate) fn publish(&self, owner: &str, value: &str, ttl: u32) {
-        let (status, body) = self.request("POST", owner, Some(json!({"value": value, "ttl": ttl})));
+        let body = json!({"value": value, "ttl": ttl});
+        let (status, body) = self.request(OPERATOR_TOKEN, "POST", owner, Some(body));
         assert_eq!(status, 201, "POST {owner}: {body}");
     }
 
     /// Deletes one value with the operator's token.
     pub(crate) fn delete(&self, owner: &str, value: &str) {
-        let (status, body) = self.request("DELETE", owner, Some(json!({"value": value})));
+        let body = json!({"value": value});
+        let (status, body) = self.request(OPERATOR_TOKEN, "DELETE", owner, Some(body));
         assert_eq!(status, 204, "DELETE {owner}: {body}");
+    }
+
+    /// Publishes a value with somebody's token; the status of the answer.
+    pub(crate) fn publish_as(&self, token: &str, owner: &str, value: &str) -> u16 {
+        let body = json!({"value": value, "ttl": 300});
+        self.request(token, "POST", owner, Some(body)).0
+    }
+
+    /// Stops the process as a service manager does.
+    pub(crate) fn stop(&mut self) {
+        let id = self.process.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &id]).status();
+        assert!(told.is_ok_and(|status| status.success()), "kill {id}");
+        self.process.wait().expect("an end");
+    }
+
+    /// The directory that holds the database, in `node`, and the log.
+    pub(crate) fn folder(&self) -> Arc<TempDir> {
+        Arc::clone(&self.folder)
     }
 
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    fn request(&self, method: &str, owner: &str, body: Option<Value>) -> (u16, Value) {
+    fn request(&self, token: &str, method: &str, owner: &str, body: Option<Value>) -> (u16, Value) {
         let body = body.map(|b| b.to_string()).unwrap_or_default();
         let mut stream = TcpStream::connect(self.http).expect("the node's HTTP port");
         stream
@@ -85,7 +135,7 @@ impl Node {
             .expect("a read timeout");
         write!(
             stream,
-            "{method} /v1/records/{owner} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {OPERATOR_TOKEN}\r\n\
+            "{method} /v1/records/{owner} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
             self.http,
             body.len(),
@@ -127,7 +177,7 @@ impl Drop for Node {
     }
 }
 
-fn spawn(program: Program, zone: &str, dns: u16, http: u16, folder: &Path) -> Child {
+fn command(program: Program, zone: &str, dns: u16, http: u16, folder: &Path) -> Command {
     let log = std::fs::File::create(folder.join("log")).expect("a log file");
     let mut command = Command::new(program.executable());
     command
@@ -177,9 +227,8 @@ fn spawn(program: Program, zone: &str, dns: u16, http: u16, folder: &Path) -> Ch
     command
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a second handle"))
-        .stderr(log)
-        .spawn()
-        .unwrap_or_else(|error| panic!("{}: {error}", program.executable().display()))
+        .stderr(log);
+    command
 }
 
 /// A loopback port that is free for UDP and TCP and was not handed out before.

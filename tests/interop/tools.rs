@@ -1,14 +1,19 @@
 //! The DNS tools of BIND and Knot against our node: they are the outside oracle for its DNS and its UPDATE.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use dmp_dns::message::{QueryBuilder, Response};
+use dmp_dns::{Name, Rtype};
 
 use crate::Program::{Ours, Reference};
-use crate::node::Node;
+use crate::node::{Extras, Node};
 use crate::proxy;
+use crate::takeover;
 use crate::user::{Credential, User};
 
 const ZONE: &str = "alpha.test";
@@ -210,6 +215,195 @@ fn nsupdate_is_told_why_it_was_refused() {
     assert_eq!(node.values(&owner), ["refused"]);
 }
 
+#[test]
+fn every_algorithm_of_a_key_is_that_of_the_tools() {
+    let folder = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+    let (keys, database) = (
+        folder.path().join("tsig.db"),
+        folder.path().join("own/node.db"),
+    );
+    let sql = rusqlite::Connection::open(&keys).expect("a database");
+    sql.execute_batch(
+        "CREATE TABLE tsig_keys (name TEXT PRIMARY KEY, algorithm TEXT NOT NULL, secret BLOB NOT NULL,
+         allowed_suffixes TEXT NOT NULL, created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL,
+         revoked INTEGER NOT NULL)",
+    )
+    .expect("a table");
+    let algorithms = ["hmac-sha256", "hmac-sha384", "hmac-sha512"];
+    for algorithm in algorithms {
+        let row =
+            "INSERT INTO tsig_keys VALUES (?1 || '.alpha.test.', ?1, ?2, 'alpha.test', 1, 0, 0)";
+        sql.execute(row, (algorithm, [7_u8; 32])).expect("a key");
+    }
+    drop(sql);
+    takeover::import(&[keys], &database, &[]);
+    let extras = Extras {
+        folder: Some(folder),
+        database: Some(database),
+        ..Extras::default()
+    };
+    let node = Node::start_with(Ours, ZONE, &extras);
+    for algorithm in algorithms {
+        let signer = format!(
+            "{algorithm}:{algorithm}.{ZONE}.:{}",
+            STANDARD.encode([7; 32])
+        );
+        let owner = format!("{algorithm}.{ZONE}");
+        for (tool, transport) in [
+            ("nsupdate", None),
+            ("nsupdate", Some("-v")),
+            ("knsupdate", Some("-v")),
+        ] {
+            let arguments = transport.into_iter().chain(["-y", &signer]);
+            let script = format!(
+                "server 127.0.0.1 {}\nzone {ZONE}\nupdate add {owner} 300 TXT \"{tool} {}\"\nsend\n",
+                node.dns.port(),
+                transport.unwrap_or("udp"),
+            );
+            let outcome = run(tool, &arguments.collect::<Vec<_>>(), &script);
+            assert!(outcome.success, "{tool} {algorithm}: {}", outcome.said);
+        }
+        assert_eq!(txt(&node, &owner).len(), 3, "{algorithm}");
+        // Queries are signed and answered so too; dig says when the answer's signature does not hold.
+        for transport in ["+notcp", "+tcp"] {
+            let said = dig(&node, &[&owner, "TXT", "-y", &signer, transport]);
+            assert!(
+                said.contains("ANSWER: 3") && said.contains("TSIG PSEUDOSECTION"),
+                "{said}"
+            );
+            assert!(
+                !said.contains("WARNING") && !said.contains("BADSIG"),
+                "{said}"
+            );
+        }
+    }
+    let wrong = format!(
+        "hmac-sha256:hmac-sha512.{ZONE}.:{}",
+        STANDARD.encode([7; 32])
+    );
+    let said = dig(&node, &[ZONE, "SOA", "-y", &wrong]);
+    assert!(
+        said.contains("BADKEY") && said.contains("NOTAUTH"),
+        "{said}"
+    );
+}
+
+#[test]
+fn every_kind_of_prerequisite_decides() {
+    let node = Node::start(Ours, ZONE);
+    let key = Key::register(&node);
+    let owner = key.owner();
+    let add = format!("update add {owner} 300 TXT \"there\"\n");
+    for tool in ["nsupdate", "knsupdate"] {
+        let delete = update(
+            tool,
+            &node,
+            Some(&key),
+            &format!("update delete {owner} TXT\n"),
+        );
+        assert!(delete.success, "{}", delete.said);
+        // Each holds or fails once while nothing is there, and once while the value is.
+        for (prerequisite, absent, present) in [
+            (format!("nxdomain {owner}"), "", "YXDOMAIN"),
+            (format!("yxdomain {owner}"), "NXDOMAIN", ""),
+            (format!("nxrrset {owner} TXT"), "", "YXRRSET"),
+            (format!("yxrrset {owner} TXT"), "NXRRSET", ""),
+            (format!("yxrrset {owner} TXT \"there\""), "NXRRSET", ""),
+            (
+                format!("yxrrset {owner} TXT \"other\""),
+                "NXRRSET",
+                "NXRRSET",
+            ),
+            (format!("yxrrset {ZONE} SOA"), "", ""),
+        ] {
+            for (state, expected) in [
+                (&format!("update delete {owner} TXT\n"), absent),
+                (&add, present),
+            ] {
+                assert!(update(tool, &node, Some(&key), state).success);
+                let script = format!("prereq {prerequisite}\n{add}");
+                let outcome = update(tool, &node, Some(&key), &script);
+                let as_expected = if expected.is_empty() {
+                    outcome.success
+                } else {
+                    !outcome.success && outcome.said.contains(expected)
+                };
+                assert!(as_expected, "{tool} {prerequisite}: {}", outcome.said);
+            }
+        }
+    }
+}
+
+#[test]
+fn dig_gets_options_types_and_classes_answered_as_the_standards_say() {
+    let extras = Extras {
+        environment: vec![("DMP_DNS_NSID", "ns-of-alpha".to_owned())],
+        ..Extras::default()
+    };
+    let node = Node::start_with(Ours, ZONE, &extras);
+    let name = format!("a.{ZONE}");
+    node.publish(&name, "v", 300);
+    for (arguments, expected) in [
+        (
+            vec![name.as_str(), "TXT", "+cookie"],
+            vec!["(good)", "ANSWER: 1"],
+        ),
+        (
+            vec![&name, "TXT", "+cookie=0011223344556677"],
+            vec!["(good)", "ANSWER: 1"],
+        ),
+        (
+            vec![&name, "TXT", "+nsid"],
+            vec!["ns-of-alpha", "ANSWER: 1"],
+        ),
+        (
+            vec![&name, "TXT", "+ednsopt=65001:00ff"],
+            vec!["status: NOERROR", "ANSWER: 1"],
+        ),
+        (
+            vec![&name, "TXT", "+subnet=192.0.2.0/24"],
+            vec!["status: NOERROR", "ANSWER: 1"],
+        ),
+        (
+            vec![&name, "TXT", "+dnssec"],
+            vec!["flags: do", "ANSWER: 1"],
+        ),
+        (
+            vec![&name, "TXT", "+edns=1", "+noednsneg"],
+            vec!["status: BADVERS", "version: 0"],
+        ),
+        (vec![&name, "TXT", "+bufsize=4096"], vec!["udp: 1232"]),
+        (vec![&name, "ANY", "+notcp"], vec!["RFC8482", "ANSWER: 1"]),
+        (vec![&name, "TXT", "-c", "CH"], vec!["status: REFUSED"]),
+        (
+            vec!["version.bind", "TXT", "-c", "CH"],
+            vec!["status: REFUSED"],
+        ),
+        (vec![ZONE, "AXFR"], vec!["Transfer failed"]),
+        (vec![&name, "TXT", "+opcode=NOTIFY"], vec!["status: NOTIMP"]),
+        (vec![&name, "TXT", "+opcode=STATUS"], vec!["status: NOTIMP"]),
+        (
+            vec!["+header-only", "+nocookie", "+noedns"],
+            vec!["status: FORMERR"],
+        ),
+        (
+            vec!["elsewhere.example", "TXT"],
+            vec!["status: REFUSED", "EDE: 20"],
+        ),
+    ] {
+        for transport in ["+notcp", "+tcp"] {
+            let said = dig(&node, &[&arguments[..], &[transport]].concat());
+            for expected in &expected {
+                assert!(
+                    said.contains(expected),
+                    "{arguments:?} {transport} {expected}: {said}"
+                );
+            }
+            assert!(!said.contains("WARNING"), "{arguments:?}: {said}");
+        }
+    }
+}
+
 /// Signed adds and deletes, one value in several strings, all of a message or nothing of it.
 fn updates(tool: &str) {
     let node = Node::start(Ours, ZONE);
@@ -273,9 +467,10 @@ fn updates(tool: &str) {
     assert!(dig(&node, &[&owner, "TXT"]).contains("status: NXDOMAIN"));
 }
 
-/// A TSIG key as a user's registration yields it, and the name it may write.
+/// A TSIG key as a user's registration yields it, and whose it is.
 #[derive(Clone)]
-struct Key {
+pub(crate) struct Key {
+    user: String,
     name: String,
     secret: String,
 }
@@ -284,17 +479,51 @@ impl Key {
     fn register(node: &Node) -> Self {
         let user = User::init(Reference, "carol", node, &[node], proxy::start(&[node]));
         user.register(Credential::Tsig, node);
+        Key::of(&user)
+    }
+
+    /// The key that a registered user keeps.
+    pub(crate) fn of(user: &User) -> Self {
         let secret = hex::decode(user.setting("tsig_secret_hex")).expect("hex");
         Key {
+            user: user.name().to_owned(),
             name: user.setting("tsig_key_name"),
             secret: STANDARD.encode(secret),
         }
     }
 
+    /// A name that it may write.
     fn owner(&self) -> String {
         let zone = dmp_core::name::Zone::parse(ZONE).expect("a zone");
-        dmp_core::owner::identity_owner_hashed("carol", &zone).into_string()
+        dmp_core::owner::identity_owner_hashed(&self.user, &zone).into_string()
     }
+
+    /// Adds a value there.
+    pub(crate) fn add(&self, node: &Node, value: &str) {
+        let script = format!("update add {} 3000 TXT \"{value}\"\n", self.owner());
+        let outcome = update("nsupdate", node, Some(self), &script);
+        assert!(outcome.success, "{}", outcome.said);
+    }
+}
+
+/// The values at a name, sorted, as one query over TCP tells them.
+pub(crate) fn txt(node: &Node, name: &str) -> Vec<String> {
+    let name: Name = name.parse().expect("a name");
+    let query = QueryBuilder::new(name.clone(), Rtype::TXT).build(1);
+    let mut stream = TcpStream::connect(node.dns).expect("the node's DNS port");
+    let framed = [&(query.len() as u16).to_be_bytes()[..], &query].concat();
+    stream.write_all(&framed).expect("a query");
+    let mut length = [0; 2];
+    stream.read_exact(&mut length).expect("an answer");
+    let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
+    stream.read_exact(&mut answer).expect("the whole of it");
+    let response = Response::parse(&answer).expect("a DNS message");
+    let values = response.txt(&name).into_iter();
+    let mut values: Vec<String> = values
+        .map(|value| String::from_utf8(value.to_vec()).expect("text"))
+        .collect();
+    values.sort();
+    values
 }
 
 /// A node that holds so many values of a chunk's length at one name.
