@@ -1,0 +1,38 @@
+//! The page that says what proves which behaviour names tests that exist.
+
+use std::path::Path;
+
+#[test]
+fn every_test_that_the_page_names_exists() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let page = std::fs::read_to_string(here.join("README.md")).unwrap();
+    let named: Vec<_> = page
+        .split('`')
+        .filter_map(|word| word.split_once(".rs::"))
+        .collect();
+    assert!(named.len() > 150, "{}", named.len());
+    for (file, test) in named {
+        let root = if file.starts_with("crates/") || file.starts_with("tests/") {
+            here.join("../../..")
+        } else {
+            here.clone()
+        };
+        let source = std::fs::read_to_string(root.join(format!("{file}.rs")))
+            .unwrap_or_else(|error| panic!("{file}.rs: {error}"));
+        let declared = format!("fn {test}()");
+        let at = source
+            .find(&declared)
+            .unwrap_or_else(|| panic!("{file}.rs has no {test}"));
+        let before = source[..at].trim_end().trim_end_matches("async").trim_end();
+        assert!(before.ends_with(']'), "{file}.rs: {test} is no test");
+    }
+}
+
+#[test]
+fn every_weak_spot_has_its_row() {
+    let page = include_str!("README.md");
+    for number in 1..=25 {
+        let row = format!("| W-{number} | `");
+        assert_eq!(page.matches(&row).count(), 1, "{row}");
+    }
+}
