@@ -164,3 +164,23 @@ pub const CONTROL_REQUEST_OCTETS: u64 = 65_536;
 pub const DELEGATION_TTL: u32 = 3_600;
 /// Servers of a parent zone that are asked: the most that the root and large registries have.
 pub const PARENT_SERVERS: usize = 13;
+
+/// Pages (4 KiB) of the write-ahead log after which it is written back: 16 MiB, which is read again in a few hundredths of
+/// a second at a start after a crash.
+pub const LOG_PAGES: i64 = 4_096;
+/// Octets that the log's file keeps after it was longer.
+pub const LOG_KEPT_OCTETS: i64 = 64 << 20;
+/// Seconds by which a clock that is set may differ from the time that passed before it counts as a jump: a TSIG window,
+/// within which signers and node agree about the time.
+pub const CLOCK_STEP: u64 = TSIG_FUDGE;
+/// How long after a jump nothing that expires is removed: time for an operator, or the time service, to put it right.
+pub const CLOCK_HOLD: Duration = Duration::from_secs(3_600);
+/// How often the time is written down while nothing else is.
+pub const CLOCK_NOTE: u64 = 3_600;
+/// Seconds between the last write and a start after which the clock is waited for: twice what a running node lets pass.
+pub const CLOCK_GAP: u64 = 2 * CLOCK_NOTE;
+
+/// Empty pages (4 KiB) that the database keeps for what comes next: 4 MiB.
+pub const SPARE_PAGES: u64 = 1_024;
+/// Pages given back in one commit, so that shrinking never holds up writers: 1 MiB is moved at most.
+pub const SHRINK_PAGES: u32 = 256;

@@ -111,6 +111,7 @@ pub fn import(
         // The reference answers with the time of day, so a serial of now is never behind what it told anybody (D23).
         report.serial = offline::serial_after(serial, now as u32); // RFC 1982 serials wrap
         offline::finish(&sql, report.serial, next_row)?;
+        offline::count_rows(&sql)?;
     }
     sql.commit()?;
     Ok(report)

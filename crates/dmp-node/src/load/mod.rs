@@ -130,6 +130,7 @@ pub fn load(request: &Request<'_>, clock: &Clock) -> Result<Report, LoadError> {
         // A dump carries the serial under which it was served: it must not fall back where it is restored (D23).
         report.serial = offline::serial_after(before, serial.unwrap_or(before));
         offline::finish(&sql, report.serial, next_row)?;
+        offline::count_rows(&sql)?;
     }
     if request.mode == Mode::Apply {
         sql.commit()?;

@@ -236,6 +236,11 @@ fn store(all: &mut Exposition, metrics: &Metrics, observed: &Observed) {
         "Expired rows removed from the database file",
     )
     .count(&[], metrics.removed_rows.load(Ordering::Relaxed));
+    all.counter(
+        "dmp_clock_jumps_total",
+        "Times that the clock jumped; nothing that expires is removed for an hour after each",
+    )
+    .count(&[], metrics.clock_jumps.load(Ordering::Relaxed));
     all.gauge("dmp_tsig_keys", "TSIG keys that can be used")
         .count(&[], observed.tsig_keys as u64);
     all.gauge("dmp_tokens", "Bearer tokens of users that can be used")

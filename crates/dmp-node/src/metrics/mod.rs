@@ -74,6 +74,7 @@ pub struct Metrics {
     commit_durations: Histogram<{ DURATIONS.len() }>,
     commit_requests: Histogram<{ GROUPS.len() }>,
     expired_values: AtomicU64,
+    clock_jumps: AtomicU64,
     removed_rows: AtomicU64,
     pub(crate) panics: Labelled<Part>,
 }
@@ -110,6 +111,7 @@ impl Metrics {
             commit_durations: Histogram::new(DURATIONS),
             commit_requests: Histogram::new(GROUPS),
             expired_values: AtomicU64::new(0),
+            clock_jumps: AtomicU64::new(0),
             removed_rows: AtomicU64::new(0),
             panics: Labelled::default(),
         })
@@ -174,6 +176,10 @@ impl Metrics {
     pub(crate) fn claims_evicted(&self, count: usize) {
         self.evicted_claims
             .fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn clock_jumped(&self) {
+        self.clock_jumps.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn rows_removed(&self, count: usize) {

@@ -3,11 +3,12 @@
 //! Record changes stay in memory until the whole group is written, so a refused request costs no disk access; SQL of
 //! other modules runs at once under a savepoint of its own.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
+use foldhash::quality::RandomState;
 use rusqlite::{Connection, params};
 
+use super::schema::{ClockMark, State};
 use crate::zone::{Owner, Value, ZoneIndex};
 
 /// Who wrote a value, as the per-writer quota counts it (D13).
@@ -44,24 +45,33 @@ pub struct Draft<'w> {
     connection: &'w Connection,
     zone: &'w ZoneIndex,
     millis: u64,
-    /// Owner names that the group has looked at, with the values they will have.
-    touched: HashMap<Owner, Vec<Value>>,
-    /// Those whose values change.
-    changed: HashSet<Owner>,
+    /// Owner names that the group has looked at.
+    touched: HashMap<Owner, Touched, RandomState>,
     inserts: Vec<NewRow>,
     deletes: Vec<i64>,
     hooks: Vec<Hook>,
-    serial: u32,
-    next_row: i64,
+    state: State,
+    notes_time: bool,
     begun: bool,
     octets_in_use: Option<u64>,
     request: Request,
 }
 
+/// An owner name with the values it will have.
+struct Touched {
+    values: Vec<Value>,
+    is_changed: bool,
+    /// Number of the request that changed it last.
+    request: u64,
+}
+
 /// What undoing the current request takes.
 #[derive(Default)]
 struct Request {
-    before: HashMap<Owner, Vec<Value>>,
+    /// Requests of the group so far, this one included.
+    number: u64,
+    /// Each owner name it changed, with its values before and whether earlier requests had changed them.
+    before: Vec<(Owner, Vec<Value>, bool)>,
     inserts: usize,
     deletes: usize,
     hooks: usize,
@@ -73,20 +83,18 @@ impl<'w> Draft<'w> {
         connection: &'w Connection,
         zone: &'w ZoneIndex,
         millis: u64,
-        serial: u32,
-        next_row: i64,
+        state: State,
     ) -> Self {
         Self {
             connection,
             zone,
             millis,
-            touched: HashMap::new(),
-            changed: HashSet::new(),
+            touched: HashMap::default(),
             inserts: Vec::new(),
             deletes: Vec::new(),
             hooks: Vec::new(),
-            serial,
-            next_row,
+            state,
+            notes_time: false,
             begun: false,
             octets_in_use: None,
             request: Request::default(),
@@ -107,6 +115,7 @@ impl<'w> Draft<'w> {
     pub fn values(&mut self, owner: &Owner) -> impl Iterator<Item = &Value> {
         let now = self.now();
         self.entry(owner)
+            .values
             .iter()
             .filter(move |value| value.expires_at > now)
     }
@@ -114,8 +123,8 @@ impl<'w> Draft<'w> {
     /// Appends `text` at `owner` for `ttl` seconds; an equal live value is replaced and moves to the end (node.md 5.2).
     pub fn publish(&mut self, owner: &Owner, text: &str, ttl: u64, writer: WriterTag) -> Published {
         let now = self.now();
-        let id = self.next_row;
-        self.next_row += 1;
+        let id = self.state.next_row;
+        self.state.next_row += 1;
         let expires_at = now.saturating_add(ttl);
         let values = self.change(owner);
         let mut published = Published::New;
@@ -196,7 +205,7 @@ impl<'w> Draft<'w> {
 
     fn delete(&mut self, owner: &Owner, matches: impl Fn(&Value) -> bool) -> usize {
         let now = self.now();
-        if !self.entry(owner).iter().any(&matches) {
+        if !self.entry(owner).values.iter().any(&matches) {
             return 0;
         }
         let mut rows = Vec::new();
@@ -213,24 +222,35 @@ impl<'w> Draft<'w> {
         live
     }
 
-    fn entry(&mut self, owner: &Owner) -> &mut Vec<Value> {
-        match self.touched.entry(owner.clone()) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(self.zone.entry(owner, self.millis / 1000)),
-        }
+    fn entry(&mut self, owner: &Owner) -> &mut Touched {
+        let (zone, now) = (self.zone, self.millis / 1000);
+        self.touched
+            .entry(owner.clone())
+            .or_insert_with(|| Touched {
+                values: zone.entry(owner, now),
+                is_changed: false,
+                request: 0,
+            })
     }
 
     /// The values of `owner` for changing, remembered as they were for the case that the request fails.
     fn change(&mut self, owner: &Owner) -> &mut Vec<Value> {
-        if !self.request.before.contains_key(owner) {
-            let before = self.entry(owner).clone();
-            self.request.before.insert(owner.clone(), before);
+        let request = self.request.number;
+        let touched = self.entry(owner);
+        if touched.request != request {
+            touched.request = request;
+            let before = (touched.values.clone(), touched.is_changed);
+            touched.is_changed = true;
+            self.request
+                .before
+                .push((owner.clone(), before.0, before.1));
         }
-        self.entry(owner)
+        &mut self.entry(owner).values
     }
 
     pub(super) fn begin_request(&mut self) {
         self.request = Request {
+            number: self.request.number + 1,
             inserts: self.inserts.len(),
             deletes: self.deletes.len(),
             hooks: self.hooks.len(),
@@ -246,10 +266,8 @@ impl<'w> Draft<'w> {
                 .execute([])?;
         }
         if self.inserts.len() > self.request.inserts || self.deletes.len() > self.request.deletes {
-            self.serial = self.serial.wrapping_add(1); // one message, one serial step (RFC 1982 arithmetic)
+            self.state.serial = self.state.serial.wrapping_add(1); // one message, one serial step (RFC 1982 arithmetic)
         }
-        self.changed
-            .extend(self.request.before.drain().map(|(owner, _)| owner));
         Ok(())
     }
 
@@ -262,8 +280,13 @@ impl<'w> Draft<'w> {
         self.inserts.truncate(self.request.inserts);
         self.deletes.truncate(self.request.deletes);
         self.hooks.truncate(self.request.hooks);
-        for (owner, values) in std::mem::take(&mut self.request.before) {
-            self.touched.insert(owner, values);
+        for (owner, values, is_changed) in std::mem::take(&mut self.request.before) {
+            let touched = Touched {
+                values,
+                is_changed,
+                request: 0,
+            };
+            self.touched.insert(owner, touched);
         }
         Ok(())
     }
@@ -271,6 +294,11 @@ impl<'w> Draft<'w> {
     /// Marks rows for deletion that are in no owner's values any more.
     pub(super) fn delete_rows(&mut self, rows: impl IntoIterator<Item = i64>) {
         self.deletes.extend(rows);
+    }
+
+    /// Lets the commit note the time of this group as the time.
+    pub(super) fn note_time(&mut self) {
+        self.notes_time = true;
     }
 
     /// Writes the group and makes it durable. `Ok` with nothing to write costs no disk access.
@@ -297,9 +325,7 @@ impl<'w> Draft<'w> {
             for row in &self.deletes {
                 delete.execute([row])?;
             }
-            self.connection
-                .prepare_cached("UPDATE state SET serial = ?1, next_row = ?2")?
-                .execute(params![self.serial, self.next_row])?;
+            self.write_state()?;
         }
         if self.begun {
             self.connection.prepare_cached("COMMIT")?.execute([])?;
@@ -307,15 +333,56 @@ impl<'w> Draft<'w> {
         Ok(())
     }
 
-    /// Makes a committed group visible and gives the hooks to run, the serial and the next row id.
-    pub(super) fn publish_group(self) -> (Vec<Hook>, u32, i64) {
-        for owner in &self.changed {
-            if let Some(values) = self.touched.get(owner) {
-                self.zone.replace(owner, values, self.millis / 1000);
+    /// Writes counters and clock, so that the group has something to commit.
+    pub(super) fn write_state(&mut self) -> rusqlite::Result<()> {
+        self.begin()?;
+        self.state.live = self.rows();
+        if self.notes_time {
+            self.state.clock = ClockMark {
+                at: self.now(),
+                row: self.state.next_row,
+            };
+        }
+        let State {
+            serial,
+            next_row,
+            live,
+            clock,
+        } = self.state;
+        let sql =
+            "UPDATE state SET serial = ?1, next_row = ?2, live = ?3, clock_at = ?4, clock_row = ?5";
+        self.connection.prepare_cached(sql)?.execute(params![
+            serial,
+            next_row,
+            live as i64,
+            clock.at as i64,
+            clock.row
+        ])?;
+        Ok(())
+    }
+
+    /// Gives up to `pages` empty pages at the end of the file back to the system.
+    pub(super) fn shrink(&mut self, pages: u32) -> rusqlite::Result<()> {
+        self.begin()?;
+        self.connection
+            .execute_batch(&format!("PRAGMA incremental_vacuum({pages})"))
+    }
+
+    /// Whether the group changed the file.
+    pub(super) fn has_written(&self) -> bool {
+        self.begun
+    }
+
+    /// Makes a committed group visible and gives the hooks to run and the state that is in the file now.
+    pub(super) fn publish_group(self) -> (Vec<Hook>, State) {
+        for (owner, touched) in &self.touched {
+            if touched.is_changed {
+                self.zone
+                    .replace(owner, &touched.values, self.millis / 1000);
             }
         }
-        self.zone.set_serial(self.serial);
-        (self.hooks, self.serial, self.next_row)
+        self.zone.set_serial(self.state.serial);
+        (self.hooks, self.state)
     }
 
     fn begin(&mut self) -> rusqlite::Result<()> {

@@ -6,7 +6,9 @@
 mod backup;
 mod draft;
 pub(crate) mod intake;
+mod loading;
 pub(crate) mod offline;
+mod patience;
 mod schema;
 mod writer;
 
@@ -28,6 +30,7 @@ use crate::clock::Clock;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::zone::ZoneIndex;
+use patience::Patience;
 use writer::{Job, Message, Task};
 
 /// Why the store does not open. Every text names the file and what to do.
@@ -145,7 +148,10 @@ impl Store {
         metrics: Arc<Metrics>,
     ) -> Result<Self, OpenError> {
         let opened = schema::open(path, schema, clock.seconds())?;
-        let expired = schema::load(&opened, path, &zone, clock.seconds())?;
+        let patience = Patience::new(&clock, opened.state.clock);
+        let now = clock.seconds();
+        let trusted = patience.is_trusting().then_some(now);
+        let expired = loading::load(&opened, path, &zone, now, trusted)?;
         let reader = schema::open_reader(path)?;
         let condition = Arc::new(AtomicU8::new(0));
         let (queue, messages) = mpsc::sync_channel(limits::WRITER_QUEUE);
@@ -156,6 +162,7 @@ impl Store {
             Arc::clone(&condition),
             expired,
             cleanup,
+            patience,
             Arc::clone(&metrics),
         );
         let thread = std::thread::Builder::new()

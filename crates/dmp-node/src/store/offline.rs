@@ -20,12 +20,12 @@ impl Offline {
 
     /// Row id for the next new record. Every later one is higher; [`finish`] stores where they end.
     pub(crate) fn next_row(&self) -> i64 {
-        self.0.next_row
+        self.0.state.next_row
     }
 
     /// SOA serial of the content.
     pub(crate) fn serial(&self) -> u32 {
-        self.0.serial
+        self.0.state.serial
     }
 
     /// [`Offline::transaction`] for more rows than the write-ahead log should hold: new rows go straight into the file,
@@ -52,6 +52,12 @@ pub(crate) fn finish(sql: &Transaction<'_>, serial: u32, next_row: i64) -> rusql
         params![serial, next_row],
     )
     .map(drop)
+}
+
+/// Notes how many values there are now, for the next start.
+pub(crate) fn count_rows(sql: &Transaction<'_>) -> rusqlite::Result<()> {
+    sql.execute("UPDATE state SET live = (SELECT count(*) FROM record)", [])
+        .map(drop)
 }
 
 /// The serial after a change that `from` must not be behind: the step from `serial`, or `from` where that is ahead

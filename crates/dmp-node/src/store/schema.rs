@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use super::OpenError;
-use crate::zone::{Owner, Value, ZoneIndex};
+use crate::limits;
 
 /// "dmpn": marks a database as this node's, in the file header where it is read before SQLite touches the file.
 const APPLICATION_ID: u32 = 0x646d_706e;
 /// Newest layout this program reads and the one it writes.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 /// What the first sixteen octets of every SQLite database are.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
@@ -33,16 +33,47 @@ CREATE TABLE record (
 CREATE TABLE state (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     serial INTEGER NOT NULL,
-    next_row INTEGER NOT NULL
+    next_row INTEGER NOT NULL,
+    live INTEGER NOT NULL DEFAULT 0,
+    clock_at INTEGER NOT NULL DEFAULT 0,
+    clock_row INTEGER NOT NULL DEFAULT 0
 );";
+
+/// From version 1: a hint how many values there are, and the clock that expiry trusts.
+const TO_VERSION_2: &str = "
+BEGIN;
+ALTER TABLE state ADD COLUMN live INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE state ADD COLUMN clock_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE state ADD COLUMN clock_row INTEGER NOT NULL DEFAULT 0;
+PRAGMA user_version = 2;
+COMMIT;";
 
 /// The writer's view of an open file.
 pub(super) struct Opened {
     pub(super) connection: Connection,
-    pub(super) serial: u32,
-    pub(super) next_row: i64,
+    pub(super) state: State,
     /// Held while the store is open: a second node on the same file would break row ids and serial.
     pub(super) _lock: File,
+}
+
+/// The one row of `state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct State {
+    /// SOA serial of the content.
+    pub(super) serial: u32,
+    /// Id of the next new row; every later one is higher.
+    pub(super) next_row: i64,
+    /// How many values the last commit left; a hint.
+    pub(super) live: u64,
+    pub(super) clock: ClockMark,
+}
+
+/// Where the node's time had got to: rows below `row` that expire at or before second `at` are dead, whatever the clock
+/// says later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ClockMark {
+    pub(super) at: u64,
+    pub(super) row: i64,
 }
 
 pub(super) fn open(path: &Path, schema: &[&str], now: u64) -> Result<Opened, OpenError> {
@@ -89,8 +120,9 @@ pub(super) fn open(path: &Path, schema: &[&str], now: u64) -> Result<Opened, Ope
     if fresh {
         connection
             .execute_batch(&format!(
-                "BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; {TABLES}
-                 INSERT INTO state VALUES (1, {}, 1); COMMIT;",
+                "PRAGMA auto_vacuum = INCREMENTAL; BEGIN;
+                 PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; {TABLES}
+                 INSERT INTO state (one, serial, next_row) VALUES (1, {}, 1); COMMIT;",
                 now as u32 // RFC 1982 serials wrap
             ))
             .map_err(sqlite)?;
@@ -111,19 +143,45 @@ pub(super) fn open(path: &Path, schema: &[&str], now: u64) -> Result<Opened, Ope
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
         )
         .map_err(sqlite)?;
+    for (pragma, value) in [
+        ("wal_autocheckpoint", limits::LOG_PAGES),
+        ("journal_size_limit", limits::LOG_KEPT_OCTETS),
+    ] {
+        connection
+            .pragma_update_and_check(None, pragma, value, |_| Ok(()))
+            .map_err(sqlite)?;
+    }
+    if found == 1 {
+        tracing::info!("the database is brought to schema version {VERSION}");
+        // The whole file is written anew once, so that later it can give back what mass expiry leaves empty.
+        connection
+            .execute_batch(TO_VERSION_2)
+            .and_then(|()| connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; VACUUM;"))
+            .map_err(sqlite)?;
+    }
     for tables in schema {
         connection.execute_batch(tables).map_err(sqlite)?;
     }
     sync_directory(path).map_err(file)?;
-    let (serial, next_row): (i64, i64) = connection
-        .query_row("SELECT serial, next_row FROM state", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .map_err(sqlite)?;
+    let opened = connection.query_row(
+        "SELECT serial, next_row, live, clock_at, clock_row FROM state",
+        [],
+        |row| {
+            Ok(State {
+                serial: row.get::<_, i64>(0)? as u32,
+                next_row: row.get(1)?,
+                live: row.get::<_, i64>(2)?.unsigned_abs(),
+                clock: ClockMark {
+                    at: row.get::<_, i64>(3)?.unsigned_abs(),
+                    row: row.get(4)?,
+                },
+            })
+        },
+    );
+    let state = opened.map_err(sqlite)?;
     Ok(Opened {
         connection,
-        serial: serial as u32,
-        next_row,
+        state,
         _lock: lock,
     })
 }
@@ -138,61 +196,6 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
         path: path.into(),
         error,
     })
-}
-
-/// Fills `zone` and gives the rows that had expired by `now`.
-pub(super) fn load(
-    opened: &Opened,
-    path: &Path,
-    zone: &ZoneIndex,
-    now: u64,
-) -> Result<Vec<i64>, OpenError> {
-    let sqlite = |error| OpenError::Sqlite {
-        path: path.into(),
-        error,
-    };
-    let mut expired = Vec::new();
-    let mut statement = opened
-        .connection
-        .prepare("SELECT id, owner, value, expires_at, writer FROM record ORDER BY id")
-        .map_err(sqlite)?;
-    let mut rows = statement.query([]).map_err(sqlite)?;
-    while let Some(row) = rows.next().map_err(sqlite)? {
-        let id: i64 = row.get(0).map_err(sqlite)?;
-        let expires_at = row.get::<_, i64>(3).map_err(sqlite)? as u64;
-        if expires_at <= now {
-            expired.push(id);
-            continue;
-        }
-        let owner = row
-            .get_ref(1)
-            .map_err(sqlite)?
-            .as_str()
-            .map_err(|error| sqlite(error.into()))?;
-        let owner = Owner::parse(owner).map_err(|reason| OpenError::Damaged {
-            path: path.into(),
-            row: id,
-            reason: reason.to_string(),
-        })?;
-        let text = row
-            .get_ref(2)
-            .map_err(sqlite)?
-            .as_str()
-            .map_err(|error| sqlite(error.into()))?;
-        let writer = row.get::<_, i64>(4).map_err(sqlite)? as u64;
-        zone.append(
-            &owner,
-            Value {
-                text: text.into(),
-                expires_at,
-                row: id,
-                writer,
-            },
-            now,
-        );
-    }
-    zone.set_serial(opened.serial);
-    Ok(expired)
 }
 
 /// Whether the file is new; an error when it is somebody else's. Reads the header only and changes nothing.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::ErrorCode;
 
+use super::patience::{self, Patience};
 use super::schema::Opened;
 use super::{Draft, Failure};
 use crate::clock::Clock;
@@ -100,10 +101,26 @@ pub(super) struct Writer {
     /// Rows of expired values that are still in the file.
     expired: Vec<i64>,
     cleanup: Duration,
+    patience: Patience,
+    /// Whether the clock is trusted with removing.
+    is_steady: bool,
     metrics: Arc<Metrics>,
 }
 
+/// What the writer does on its own account along with a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chore {
+    Nothing,
+    /// Note the time.
+    NoteTime,
+    /// Remove a piece of what has expired.
+    Remove,
+    /// Give a piece of the file back.
+    Shrink,
+}
+
 impl Writer {
+    #[allow(clippy::too_many_arguments)] // its state, given once
     pub(super) fn new(
         opened: Opened,
         zone: Arc<ZoneIndex>,
@@ -111,6 +128,7 @@ impl Writer {
         condition: Arc<AtomicU8>,
         expired: Vec<i64>,
         cleanup: Duration,
+        patience: Patience,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
@@ -120,19 +138,30 @@ impl Writer {
             condition,
             expired,
             cleanup,
+            patience,
+            is_steady: false, // until the first look, before the first group
             metrics,
         }
     }
 
     pub(super) fn run(mut self, messages: &Receiver<Message>) {
         let mut group = Vec::new();
-        let mut next_tick = Instant::now() + limits::EXPIRY_TICK;
-        let mut next_cleanup = Instant::now() + self.cleanup;
-        let mut cleaning = false;
+        let mut next_tick = Instant::now();
+        let mut next_cleanup = next_tick + self.cleanup;
+        let mut chore = Chore::Nothing;
         loop {
-            let wait = match cleaning {
-                true => Duration::ZERO,
-                false => next_tick.saturating_duration_since(Instant::now()),
+            let now = Instant::now();
+            if now >= next_tick {
+                self.tick();
+                next_tick = now + limits::EXPIRY_TICK;
+            }
+            if now >= next_cleanup {
+                chore = self.chore_after(Chore::Nothing);
+                next_cleanup = now + self.cleanup;
+            }
+            let wait = match chore {
+                Chore::Nothing => next_tick.saturating_duration_since(now),
+                _ => Duration::ZERO,
             };
             let mut stop = false;
             match messages.recv_timeout(wait) {
@@ -147,22 +176,17 @@ impl Writer {
                     Err(_) => break,
                 }
             }
-            let now = Instant::now();
-            if now >= next_tick {
-                let reaped = self.zone.reap(self.clock.seconds());
-                self.metrics.values_expired(reaped.len());
-                self.expired.extend(reaped);
-                next_tick = now + limits::EXPIRY_TICK;
-            }
-            if now >= next_cleanup {
-                cleaning = !self.expired.is_empty();
-                next_cleanup = now + self.cleanup;
-            }
-            if cleaning || !group.is_empty() {
-                let before = self.expired.len();
-                self.commit(&mut group, cleaning);
-                // Piece by piece until none is left; a piece that failed waits for the next time.
-                cleaning &= self.expired.len() < before && !self.expired.is_empty();
+            if chore != Chore::Nothing || !group.is_empty() {
+                let is_done = self.commit(&mut group, chore);
+                // Piece by piece until nothing is left; a piece that failed waits for the next time.
+                let last = chore;
+                chore = match last {
+                    Chore::Remove | Chore::Shrink if is_done => self.chore_after(last),
+                    _ => Chore::Nothing,
+                };
+                if last == Chore::Shrink && chore != Chore::Shrink {
+                    self.write_back();
+                }
             }
             if stop {
                 // Senders that won the race against the stop are answered too.
@@ -176,38 +200,113 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, group: &mut Vec<Box<dyn Job>>, clean: bool) {
+    /// Takes what has expired out of the index, unless the clock is in doubt.
+    fn tick(&mut self) {
+        self.look();
+        if self.is_steady {
+            let reaped = self.zone.reap(self.clock.seconds());
+            self.metrics.values_expired(reaped.len());
+            self.expired.extend(reaped);
+        }
+    }
+
+    /// Looks at the clock: before anything that depends on it is removed or written down.
+    fn look(&mut self) {
+        let verdict = self.patience.look(&self.clock);
+        self.is_steady = matches!(
+            verdict,
+            patience::Verdict::Steady | patience::Verdict::Settled
+        );
+        if verdict == patience::Verdict::Jumped {
+            self.metrics.clock_jumped();
+        }
+    }
+
+    /// What is to be done with the file when `last` is done.
+    fn chore_after(&self, last: Chore) -> Chore {
+        if !self.is_steady {
+            return Chore::Nothing;
+        }
+        if !self.expired.is_empty() {
+            return Chore::Remove;
+        }
+        let connection = &self.opened.connection;
+        let pages =
+            |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+        let [empty, all] = ["freelist_count", "page_count"].map(|pragma| {
+            // A database that cannot tell cannot be shrunk either.
+            pages(pragma).map_or(0, i64::unsigned_abs)
+        });
+        let spare = match last {
+            // Once begun, it goes on until little is left to give back.
+            Chore::Shrink => limits::SPARE_PAGES,
+            _ => limits::SPARE_PAGES + all / 4,
+        };
+        if empty > spare {
+            return Chore::Shrink;
+        }
+        let since = self
+            .clock
+            .seconds()
+            .saturating_sub(self.opened.state.clock.at);
+        if since >= limits::CLOCK_NOTE {
+            Chore::NoteTime
+        } else {
+            Chore::Nothing
+        }
+    }
+
+    /// Writes the log back, which is when the file gets shorter.
+    fn write_back(&self) {
+        let connection = &self.opened.connection;
+        if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+            // The log has everything; it is written back another time.
+            log_repeated!(warn, %error, "the log was not written back");
+        }
+    }
+
+    /// Whether the time of this group may be taken for the time. It may not while the clock is in doubt, nor go back while
+    /// rows that are dead by the time noted last are still in the file.
+    fn may_note_time(&self) -> bool {
+        let goes_on = self.clock.seconds() >= self.opened.state.clock.at;
+        self.is_steady && (goes_on || self.expired.is_empty())
+    }
+
+    /// Answers the group; whether it is durable.
+    fn commit(&mut self, group: &mut Vec<Box<dyn Job>>, chore: Chore) -> bool {
         let verdict = if self.condition.load(Ordering::Acquire) == READ_ONLY {
             Verdict::ReadOnly
         } else {
-            self.write(group, clean)
+            self.write(group, chore)
         };
+        let is_durable = matches!(verdict, Verdict::Committed);
         for job in group.drain(..) {
             let verdict = verdict.clone();
             if catch_unwind(AssertUnwindSafe(|| job.finish(verdict))).is_err() {
                 self.metrics.panics.count(Part::Store);
             }
         }
+        is_durable
     }
 
-    fn write(&mut self, group: &mut [Box<dyn Job>], clean: bool) -> Verdict {
+    fn write(&mut self, group: &mut [Box<dyn Job>], chore: Chore) -> Verdict {
+        self.look();
         let mut draft = Draft::new(
             &self.opened.connection,
             &self.zone,
             self.clock.millis(),
-            self.opened.serial,
-            self.opened.next_row,
+            self.opened.state,
         );
-        match draft_all(
-            &mut draft,
-            group,
-            if clean { &self.expired } else { &[] },
-            &self.metrics,
-        ) {
+        if self.may_note_time() {
+            draft.note_time();
+        }
+        match draft_all(&mut draft, group, chore, &self.expired, &self.metrics) {
             Ok(cleaned) => {
-                let (hooks, serial, next_row) = draft.publish_group();
-                (self.opened.serial, self.opened.next_row) = (serial, next_row);
-                self.condition.store(WORKING, Ordering::Release);
+                if draft.has_written() {
+                    self.condition.store(WORKING, Ordering::Release);
+                }
+                let (hooks, state) = draft.publish_group();
+                self.opened.state = state;
                 for hook in hooks {
                     if catch_unwind(AssertUnwindSafe(hook)).is_err() {
                         self.metrics.panics.count(Part::Store);
@@ -247,6 +346,7 @@ impl Writer {
 fn draft_all(
     draft: &mut Draft<'_>,
     group: &mut [Box<dyn Job>],
+    chore: Chore,
     expired: &[i64],
     metrics: &Metrics,
 ) -> rusqlite::Result<usize> {
@@ -262,8 +362,16 @@ fn draft_all(
             }
         }
     }
-    let cleaned = expired.len().min(limits::EXPIRY_ROWS);
-    draft.delete_rows(expired[..cleaned].iter().copied());
+    let mut cleaned = 0;
+    match chore {
+        Chore::Nothing => {}
+        Chore::NoteTime => draft.write_state()?,
+        Chore::Remove => {
+            cleaned = expired.len().min(limits::EXPIRY_ROWS);
+            draft.delete_rows(expired[..cleaned].iter().copied());
+        }
+        Chore::Shrink => draft.shrink(limits::SHRINK_PAGES)?,
+    }
     let begun = Instant::now();
     draft.commit()?;
     metrics.commit(requests, begun.elapsed());

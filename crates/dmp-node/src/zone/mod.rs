@@ -120,11 +120,21 @@ impl ZoneIndex {
             .replace(self, owner, values, now);
     }
 
-    /// Adds one value while the store is being loaded.
-    pub(crate) fn append(&self, owner: &Owner, value: Value, now: u64) {
-        let mut values = self.entry(owner, now);
-        values.push(value);
-        self.replace(owner, &values, now);
+    /// Makes room for `values` values that are about to be [appended](Self::append), so that the table need not grow
+    /// while they come.
+    pub(crate) fn reserve(&self, values: usize) {
+        self.writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .reserve(self, values);
+    }
+
+    /// Adds values while the store is being loaded, each to those that its owner has.
+    pub(crate) fn append(&self, values: impl IntoIterator<Item = (Owner, Value)>, now: u64) {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        for (owner, value) in values {
+            writer.append(self, &owner, value, now);
+        }
     }
 
     /// Removes what has expired by `now` and gives the rows.

@@ -29,12 +29,27 @@ pub enum OwnerError {
 impl Owner {
     /// Parses `a.b.c`, with or without a trailing dot, in any letter case.
     pub fn parse(text: &str) -> Result<Self, OwnerError> {
-        let text = text.strip_suffix('.').unwrap_or(text);
-        let mut wire = Vec::with_capacity(text.len() + 2);
-        for label in text.split('.') {
-            push_label(&mut wire, label.as_bytes())?;
+        Self::parse_octets(text.as_bytes())
+    }
+
+    /// [`Owner::parse`] of text that is not known to be UTF-8.
+    pub(crate) fn parse_octets(text: &[u8]) -> Result<Self, OwnerError> {
+        let text = text.strip_suffix(b".").unwrap_or(text);
+        let mut wire = [0; NAME_OCTETS];
+        let octets = text.len() + 2; // a length octet for each dot and for the first label, and the root
+        let place = wire.get_mut(..octets).ok_or(OwnerError::Length)?;
+        let (mut length_at, mut length) = (0, 0);
+        for (at, octet) in text.iter().enumerate() {
+            if *octet == b'.' {
+                place[length_at] = label_length(length)?;
+                (length_at, length) = (at + 1, 0);
+            } else {
+                place[at + 1] = storable(*octet)?;
+                length += 1;
+            }
         }
-        Self::finish(wire)
+        place[length_at] = label_length(length)?;
+        Ok(Self(Box::from(&*place)))
     }
 
     /// Takes an uncompressed wire name, ending in its root label, in any letter case.
@@ -72,8 +87,14 @@ impl Owner {
 
     /// Whether this name equals `zone` or is below it, label by label.
     pub fn is_under(&self, zone: &Owner) -> bool {
-        let (own, above) = (self.label_count(), zone.label_count());
-        own >= above && self.labels().skip(own - above).eq(zone.labels())
+        let mut rest = self.as_wire();
+        while rest.len() > zone.0.len() {
+            let Some(above) = parent_wire(rest) else {
+                return false;
+            };
+            rest = above;
+        }
+        rest == zone.as_wire()
     }
 
     /// The name one label up; `None` from a single label, since the root owns nothing here.
@@ -101,18 +122,27 @@ pub(crate) fn parent_wire(wire: &[u8]) -> Option<&[u8]> {
 }
 
 fn push_label(wire: &mut Vec<u8>, label: &[u8]) -> Result<(), OwnerError> {
-    if label.is_empty() || label.len() > LABEL_OCTETS {
-        return Err(OwnerError::Label);
+    wire.push(label_length(label.len())?);
+    for octet in label {
+        wire.push(storable(*octet)?);
     }
-    if !label
-        .iter()
-        .all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'_' | b'-'))
-    {
-        return Err(OwnerError::Octet);
-    }
-    wire.push(label.len() as u8); // at most 63, checked above
-    wire.extend(label.iter().map(u8::to_ascii_lowercase));
     Ok(())
+}
+
+fn label_length(octets: usize) -> Result<u8, OwnerError> {
+    match u8::try_from(octets) {
+        Ok(length @ 1..) if octets <= LABEL_OCTETS => Ok(length),
+        _ => Err(OwnerError::Label),
+    }
+}
+
+/// The octet in lower case, if it may be stored.
+fn storable(octet: u8) -> Result<u8, OwnerError> {
+    match octet {
+        b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' => Ok(octet),
+        b'A'..=b'Z' => Ok(octet.to_ascii_lowercase()),
+        _ => Err(OwnerError::Octet),
+    }
 }
 
 /// The labels of an [`Owner`].

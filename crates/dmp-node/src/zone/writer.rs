@@ -43,10 +43,45 @@ impl IndexWriter {
         }
     }
 
-    pub(super) fn replace(&mut self, zone: &ZoneIndex, owner: &Owner, values: &[Value], now: u64) {
+    pub(super) fn reserve(&mut self, zone: &ZoneIndex, names: usize) {
+        if self.used == 0 && names > zone.table.load().size() / 2 {
+            let old = zone.table.swap(Arc::new(Table::for_names(names)));
+            old.retire();
+        }
+    }
+
+    pub(super) fn append(&mut self, zone: &ZoneIndex, owner: &Owner, value: Value, now: u64) {
         let name = owner.as_wire();
         let hash = zone.hash(name);
         let found = find(zone, name, hash);
+        let before = found.filter(|(_, header)| header.values > 0);
+        let values =
+            before.and_then(|(slot, _)| entry::read_values(zone.arena.block(slot.block())?, now));
+        match values {
+            None => self.replace_found(zone, owner, hash, found, &[value], now),
+            Some(mut values) => {
+                values.push(value);
+                self.replace_found(zone, owner, hash, found, &values, now);
+            }
+        }
+    }
+
+    pub(super) fn replace(&mut self, zone: &ZoneIndex, owner: &Owner, values: &[Value], now: u64) {
+        let hash = zone.hash(owner.as_wire());
+        let found = find(zone, owner.as_wire(), hash);
+        self.replace_found(zone, owner, hash, found, values, now);
+    }
+
+    fn replace_found(
+        &mut self,
+        zone: &ZoneIndex,
+        owner: &Owner,
+        hash: u64,
+        found: Found,
+        values: &[Value],
+        now: u64,
+    ) {
+        let name = owner.as_wire();
         let mut header = found.map(|(_, header)| header).unwrap_or_default();
         let before = header.values;
         if before == 0 && values.is_empty() {

@@ -3,11 +3,13 @@
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
 
 use dmp_dns::Rcode;
 use dmp_node::access::Author;
 use dmp_node::clock::Clock;
 use dmp_node::context::{Context, Operation};
+use dmp_node::limits;
 use dmp_node::settings::Settings;
 use dmp_node::store::{Condition, Failure, OpenError};
 
@@ -338,6 +340,171 @@ fn a_newer_schema_is_refused() {
         open(settings(&directory)),
         Err(OpenError::Newer { found: 99, .. })
     ));
+}
+
+#[test]
+fn a_database_of_the_first_schema_is_brought_up_to_date_with_all_it_holds() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = settings(&directory).database;
+    let context = open(settings(&directory)).unwrap();
+    publish(&context, "a.mesh.example", "v");
+    context.store().close();
+    drop(context);
+    let first = rusqlite::Connection::open(&path).unwrap();
+    first
+        .execute_batch(
+            "ALTER TABLE state DROP COLUMN live; ALTER TABLE state DROP COLUMN clock_at;
+             ALTER TABLE state DROP COLUMN clock_row; PRAGMA user_version = 1;
+             PRAGMA journal_mode = DELETE; PRAGMA auto_vacuum = NONE; VACUUM;",
+        )
+        .unwrap();
+    let pragma = |sql: &rusqlite::Connection, name| -> i64 {
+        sql.pragma_query_value(None, name, |row| row.get(0))
+            .unwrap()
+    };
+    assert_eq!(pragma(&first, "auto_vacuum"), 0);
+    drop(first);
+    let context = open(settings(&directory)).unwrap();
+    assert_eq!(context.values(&owner("a.mesh.example")), ["v"]);
+    publish(&context, "b.mesh.example", "v");
+    context.store().close();
+    let now = rusqlite::Connection::open(&path).unwrap();
+    assert_eq!(
+        (pragma(&now, "user_version"), pragma(&now, "auto_vacuum")),
+        (2, 2)
+    );
+    let live: i64 = now
+        .query_row("SELECT live FROM state", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(live, 2, "the next start knows how much memory it takes");
+}
+
+#[test]
+fn the_file_shrinks_after_mass_expiry_while_writes_go_on() {
+    let node = Node::start_with(|settings| {
+        settings.cleanup_interval = Duration::from_millis(10);
+    });
+    let text = "x".repeat(2_000);
+    let store = node.context.store();
+    let fill = move |draft: &mut dmp_node::store::Draft<'_>| {
+        for index in 0..9_000 {
+            let name = owner(&format!("n{index}.mesh.example"));
+            draft.publish(&name, &text, 60, Author::Operator.tag());
+        }
+        Ok::<_, std::convert::Infallible>(())
+    };
+    store.transact_blocking(fill).unwrap();
+    let octets = || std::fs::metadata(store.path()).unwrap().len();
+    let half = 9_000 * 2_000 / 2;
+    node.put("checkpoint.mesh.example", "v", 60);
+    assert!(octets() > half, "{} octets", octets());
+    node.put("stays.mesh.example", "v", 86_400);
+    node.clock.advance(60);
+    let patience = Instant::now();
+    for index in 0.. {
+        assert!(
+            patience.elapsed() < Duration::from_secs(60),
+            "{} octets",
+            octets()
+        );
+        node.put(&format!("new{index}.mesh.example"), "v", 86_400);
+        if octets() < half {
+            break;
+        }
+    }
+    assert_eq!(node.context.values(&owner("stays.mesh.example")), ["v"]);
+    let path = store.path().to_owned();
+    store.close();
+    let integrity: String = rusqlite::Connection::open(path)
+        .unwrap()
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(integrity, "ok");
+}
+
+const YEARS: u64 = 10 * 365 * 86_400;
+
+#[test]
+fn a_clock_that_jumps_ahead_erases_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let fast = || {
+        let mut settings = settings(&directory);
+        settings.cleanup_interval = Duration::from_millis(1);
+        settings
+    };
+    let clock = Clock::manual(NOW * 1000);
+    let context = Context::open(fast(), clock.clone()).unwrap();
+    let a = owner("a.mesh.example");
+    publish(&context, "a.mesh.example", "v");
+    clock.set(NOW + YEARS);
+    publish(&context, "b.mesh.example", "v");
+    assert!(context.values(&a).is_empty(), "answers follow the clock");
+    clock.advance(limits::CLOCK_HOLD.as_secs() - 1);
+    publish(&context, "c.mesh.example", "v"); // the writer has looked at the clock again
+    clock.set(NOW + 1);
+    assert_eq!(
+        context.values(&a),
+        ["v"],
+        "nothing was lost while it was wrong"
+    );
+    context.store().close();
+    drop(context);
+
+    // The same over a restart while the clock is wrong.
+    let clock = Clock::manual((NOW + YEARS) * 1000);
+    let context = Context::open(fast(), clock.clone()).unwrap();
+    publish(&context, "d.mesh.example", "v");
+    context.store().close();
+    drop(context);
+    let context = Context::open(fast(), Clock::manual((NOW + 2) * 1000)).unwrap();
+    assert_eq!(context.values(&a), ["v"]);
+
+    // A clock that stays where it is becomes the time in the end.
+    context.store().close();
+    drop(context);
+    let clock = Clock::manual((NOW + YEARS) * 1000);
+    let context = Context::open(fast(), clock.clone()).unwrap();
+    clock.advance(limits::CLOCK_HOLD.as_secs());
+    publish(&context, "e.mesh.example", "v");
+    let patience = Instant::now();
+    // The values of a, b and d; c and e live longer.
+    while context.live_values() > 2 {
+        assert!(patience.elapsed() < Duration::from_secs(20));
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_back_resurrects_nothing_and_costs_no_new_write() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = Clock::manual(NOW * 1000);
+    let context = Context::open(settings(&directory), clock.clone()).unwrap();
+    publish(&context, "dead.mesh.example", "v");
+    clock.advance(400);
+    publish(&context, "live.mesh.example", "v");
+    context.store().close();
+    drop(context);
+    for back in [20, 399, 86_400, YEARS] {
+        let clock = Clock::manual((NOW + 400 - back) * 1000);
+        let context = Context::open(settings(&directory), clock).unwrap();
+        assert!(
+            context.values(&owner("dead.mesh.example")).is_empty(),
+            "back by {back}"
+        );
+        assert_eq!(context.values(&owner("live.mesh.example")), ["v"]);
+        publish(&context, "new.mesh.example", "v");
+        context.store().close();
+        drop(context);
+        let again = Clock::manual((NOW + 401 - back) * 1000);
+        let context = Context::open(settings(&directory), again).unwrap();
+        assert_eq!(
+            context.values(&owner("new.mesh.example")),
+            ["v"],
+            "back by {back}"
+        );
+        assert!(context.values(&owner("dead.mesh.example")).is_empty());
+        context.store().close();
+    }
 }
 
 #[test]

@@ -42,6 +42,7 @@ const FAMILIES: &[(&str, &str)] = &[
     ("dmp_store_read_only", "gauge"),
     ("dmp_store_records", "gauge"),
     ("dmp_store_rows_removed_total", "counter"),
+    ("dmp_clock_jumps_total", "counter"),
     ("dmp_store_writes_total", "counter"),
     ("dmp_tls_certificate_expiry_timestamp_seconds", "gauge"),
     ("dmp_tokens", "gauge"),
