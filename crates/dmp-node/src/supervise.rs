@@ -3,22 +3,22 @@
 //! It prints nothing: what an operator reads are `tracing` events, shown by whoever runs the node.
 
 use crate::clock::Clock;
-use crate::config::{BindHost, Config, DatabasePath, HttpConfig};
+use crate::config::{AuthMode, BindHost, Config, DatabasePath, HttpConfig};
 use crate::context::Context;
 use crate::control::{
     ControlListener, ControlServer, Operator, Running as RunningNode, socket_path,
 };
 use crate::credentials::{self, Credentials};
-use crate::http::{Api, HttpListener, HttpServer, Keeper, TlsError};
+use crate::http::{Api, HttpListener, HttpServer, Keeper, Service, TlsError};
 use crate::limits::TLS_WATCH;
-use crate::listen::{BindError, Listeners, Running};
+use crate::listen::{BindError, Inherited, Listeners, Running};
 use crate::reload::Reloader;
 use crate::settings::{Apex, Caps, Claims, Settings};
 use crate::store::OpenError;
 use crate::zone::Owner;
 use std::future::Future;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,8 @@ pub struct Node {
     credentials: Arc<Credentials>,
     dns: Running,
     http: HttpServer,
+    /// The listener for monitors.
+    monitor: Option<HttpServer>,
     https: Option<Https>,
     reloader: Arc<Reloader>,
     /// `None`: the system gives no such socket here.
@@ -83,6 +85,23 @@ pub enum StartError {
         /// What the system said.
         error: io::Error,
     },
+    /// The socket for monitors cannot be bound.
+    #[error("DMP_METRICS_LISTEN: cannot listen on {address}: {error}")]
+    Monitor {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A socket that was passed cannot be used.
+    #[error("LISTEN_FDS: {0}")]
+    Inherited(io::Error),
+    /// The socket for HTTP that was passed is public and everybody could write (D25).
+    #[error(
+        "LISTEN_FDS: {0} is public and everybody could write records over HTTP: set DMP_OPERATOR_TOKEN, or allow it with \
+         DMP_ALLOW_OPEN_PUBLIC_BIND=1"
+    )]
+    OpenSocket(SocketAddr),
     /// The certificate of the HTTP listener cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -99,25 +118,52 @@ impl Node {
         Self::start_at(config, Clock::system()).await
     }
 
+    /// [`Node::start`] on sockets that are open already, as far as there are some.
+    pub async fn start_on(inherited: Inherited, config: Config) -> Result<Self, StartError> {
+        Self::start_with(config, Clock::system(), inherited).await
+    }
+
     /// [`Node::start`] with a clock of the caller's.
     pub async fn start_at(config: Config, clock: Clock) -> Result<Self, StartError> {
+        Self::start_with(config, clock, Inherited::default()).await
+    }
+
+    async fn start_with(
+        mut config: Config,
+        clock: Clock,
+        inherited: Inherited,
+    ) -> Result<Self, StartError> {
+        if let Some(passed) = &inherited.http {
+            let address = passed.local_addr().map_err(StartError::Inherited)?;
+            config.http.passed = Some(address.ip());
+            let is_open = config.http.auth == AuthMode::Open && !config.http.allow_open_public_bind;
+            if is_open && config.http.is_public() {
+                return Err(StartError::OpenSocket(address));
+            }
+        }
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
         if let Some((variable, path)) = foreign_database(&config) {
             return Err(StartError::ForeignDatabase { variable, path });
         }
-        let dns_address = config.dns.host.address(config.dns.port);
+        let dns_address = match inherited.dns_address() {
+            Some(address) => address,
+            None => config.dns.host.address(config.dns.port),
+        };
         let context = open(&config, dns_address.map_err(StartError::DnsHost)?, clock)?;
         let credentials = Credentials::load(Arc::clone(&context))?;
-        let dns = Listeners::bind(&context)?;
+        let dns = Listeners::adopt(&context, inherited.dns_udp, inherited.dns_tcp)?;
         let keeper = keeper(&config.http, &context)?;
-        let http = listen_http(&config.http).await?;
+        let monitor = listen_monitor(&config.http, inherited.metrics).await?;
+        let http = listen_http(&config.http, inherited.http).await?;
         let control = listen_to_operator(context.store().path());
         let tls = keeper.as_ref().map(|keeper| Arc::clone(keeper.tls()));
         let api = Api::new(&config, Arc::clone(&context), Arc::clone(&credentials), tls);
         let dns = dns.serve(&context).map_err(StartError::Serve)?;
-        let http = http.serve(api);
+        let service = Service::new(api);
+        let monitor = monitor.map(|listener| listener.serve(service.monitor()));
+        let http = http.serve(service);
         let running = RunningNode {
             dns: dns.address().to_string(),
             http: http.address().to_string(),
@@ -140,6 +186,7 @@ impl Node {
         let node = Self {
             dns,
             http,
+            monitor,
             https: keeper.map(Https::keep),
             reloader,
             control: control.map(|control| control.serve(operator)),
@@ -159,6 +206,11 @@ impl Node {
     /// Where HTTP is answered.
     pub fn http_address(&self) -> SocketAddr {
         self.http.address()
+    }
+
+    /// Where monitors read metrics, if they have a listener of their own.
+    pub fn monitor_address(&self) -> Option<SocketAddr> {
+        self.monitor.as_ref().map(HttpServer::address)
     }
 
     /// The database file.
@@ -200,6 +252,9 @@ impl Node {
         tracing::info!("DMP node stopping");
         drop(self.control);
         tokio::join!(self.dns.stop(), self.http.stop());
+        if let Some(monitor) = self.monitor {
+            monitor.stop().await;
+        }
         if let Some(https) = self.https {
             https.keeping.abort();
         }
@@ -220,6 +275,9 @@ impl Node {
             "http"
         };
         tracing::info!("DMP HTTP API listening on {scheme}://{http}");
+        if let Some(monitor) = self.monitor_address() {
+            tracing::info!("metrics and health for this machine on http://{monitor}");
+        }
         let zone = config
             .zone
             .as_ref()
@@ -355,7 +413,29 @@ fn keeper(config: &HttpConfig, context: &Context) -> Result<Option<Arc<Keeper>>,
     Ok(keeper.transpose()?.map(Arc::new))
 }
 
-async fn listen_http(config: &HttpConfig) -> Result<HttpListener, StartError> {
+async fn listen_monitor(
+    config: &HttpConfig,
+    passed: Option<TcpListener>,
+) -> Result<Option<HttpListener>, StartError> {
+    if let Some(passed) = passed {
+        let listener = HttpListener::adopt(passed).map_err(StartError::Inherited);
+        return listener.map(Some);
+    }
+    let Some(address) = config.monitor else {
+        return Ok(None);
+    };
+    let bound = HttpListener::bind(address).await;
+    let bound = bound.map_err(|error| StartError::Monitor { address, error });
+    bound.map(Some)
+}
+
+async fn listen_http(
+    config: &HttpConfig,
+    passed: Option<TcpListener>,
+) -> Result<HttpListener, StartError> {
+    if let Some(passed) = passed {
+        return HttpListener::adopt(passed).map_err(StartError::Inherited);
+    }
     let HttpConfig { host, port, .. } = config;
     let bound = match host.address(*port) {
         Ok(address) => HttpListener::bind(address).await,

@@ -159,6 +159,20 @@ fn the_operator_token_comes_from_its_file_unless_a_variable_holds_one() {
 }
 
 #[test]
+fn monitors_have_a_listener_on_loopback_or_none() {
+    let config = read("[http]\nmetrics_listen = \"[::1]:9153\"", &[]).unwrap();
+    assert_eq!(config.http.monitor, Some("[::1]:9153".parse().unwrap()));
+    assert_eq!(read("", &[]).unwrap().http.monitor, None);
+    for wrong in ["0.0.0.0:9153", "127.0.0.1", "9153"] {
+        let told = error(&format!("[http]\nmetrics_listen = {wrong:?}"));
+        assert!(
+            told.contains("http.metrics_listen: must be a loopback address"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
 fn a_check_grades_what_it_sees() {
     let directory = tempfile::tempdir().unwrap();
     let database = directory.path().join("data/dmp.db");

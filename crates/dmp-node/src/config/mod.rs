@@ -26,7 +26,7 @@ use dmp_core::registration::NodeName;
 use dmp_dns::cookie::Secrets;
 use sha2::{Digest, Sha256};
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 use subtle::ConstantTimeEq;
@@ -182,6 +182,10 @@ pub struct HttpConfig {
     pub host: BindHost,
     /// Port to bind; 0 lets the kernel choose.
     pub port: u16,
+    /// Address of a listening socket that was passed to the process and is used instead.
+    pub passed: Option<IpAddr>,
+    /// Whether everybody may write from everywhere.
+    pub allow_open_public_bind: bool,
     /// Who may write.
     pub auth: AuthMode,
     /// The operator's token.
@@ -192,8 +196,20 @@ pub struct HttpConfig {
     pub max_connections: usize,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Prefix>,
+    /// Where monitors on this machine read metrics, health and readiness without a token.
+    pub monitor: Option<SocketAddr>,
     /// Certificate and key; `None` is plain HTTP.
     pub tls: Option<TlsFiles>,
+}
+
+impl HttpConfig {
+    /// Whether others than this machine reach the listener.
+    pub fn is_public(&self) -> bool {
+        match self.passed {
+            Some(address) => !address.is_loopback(),
+            None => !self.host.is_loopback(),
+        }
+    }
 }
 
 /// Files of the HTTP listener's certificate, both PEM.

@@ -14,7 +14,7 @@ use crate::settings::PrefixLengths;
 use crate::zone::Owner;
 use dmp_core::registration::NodeName;
 use dmp_dns::cookie::{Secret, Secrets};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -318,13 +318,27 @@ fn http(
     Ok(HttpConfig {
         host: http_host(environment, auth)?,
         port: port(environment, "DMP_HTTP_PORT", overrides.http_port, 8053)?,
+        passed: None,
+        allow_open_public_bind: environment.switch("DMP_ALLOW_OPEN_PUBLIC_BIND")? == Some(true),
         auth,
         operator_token,
         rate: rate(environment, "DMP_HTTP_RATE", 10.0, "DMP_HTTP_BURST", 100.0)?,
         max_connections: count(environment, "DMP_HTTP_MAX_CONCURRENCY", 64)?,
         trusted_proxies: prefixes(environment, "DMP_TRUSTED_PROXIES")?,
+        monitor: monitor(environment)?,
         tls: tls_files(environment)?,
     })
+}
+
+/// Whoever reaches it reads it, so only this machine may.
+fn monitor(environment: &Environment) -> Result<Option<SocketAddr>, ConfigError> {
+    let variable = "DMP_METRICS_LISTEN";
+    let expected = "a loopback address with a port such as 127.0.0.1:9153";
+    let address: Option<SocketAddr> = environment.parsed(variable, expected)?;
+    match address.filter(|address| !address.ip().is_loopback()) {
+        Some(public) => Err(must_be(variable, expected, &public.to_string())),
+        None => Ok(address),
+    }
 }
 
 /// Certificate and key, which make sense together only.

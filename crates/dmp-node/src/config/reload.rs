@@ -103,11 +103,11 @@ impl Config {
         kept: &Environment,
         waiting: &mut Vec<&'static str>,
     ) -> Result<(), ConfigError> {
-        let is_allowed = kept.switch("DMP_ALLOW_OPEN_PUBLIC_BIND")? == Some(true);
+        let is_open = self.http.auth == AuthMode::Open && !self.http.allow_open_public_bind;
         let host = &running.http.host;
-        if self.http.auth == AuthMode::Open && !host.is_loopback() && !is_allowed {
+        if is_open && running.http.is_public() {
             let reason = format!(
-                "everybody could write records over HTTP, which listens on {host} until the node is started again"
+                "everybody could write records over HTTP, which listens for others (http.host is {host}) until the node is started again"
             );
             return Err(kept.locate(ConfigError::new("DMP_AUTH_MODE", reason)));
         }
@@ -122,6 +122,7 @@ impl Config {
             }
         }
         self.http.host.clone_from(&running.http.host);
+        self.http.passed = running.http.passed;
         self.dns.host.clone_from(&running.dns.host);
         self.database.clone_from(&running.database);
         Ok(())

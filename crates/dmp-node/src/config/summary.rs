@@ -50,7 +50,7 @@ impl Config {
 
     /// What is off or open and should not be for long, with what follows from it, one line each.
     pub fn concerns(&self) -> Vec<String> {
-        let is_public = !self.http.host.is_loopback();
+        let is_public = self.http.is_public();
         let unlimited = |rate: Rate| rate.per_second <= 0.0 || rate.burst <= 0.0;
         let has_receivers = self.update.enabled && self.zone.is_some();
         let concerns = [

@@ -192,6 +192,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
     fixed("http.tls_key", "DMP_HTTP_TLS_KEY", Text, None("\"/etc/dnsmesh/privkey.pem\""),
         "Private key of the certificate, PEM."),
 
+    fixed("http.metrics_listen", "DMP_METRICS_LISTEN", Text, None("\"127.0.0.1:9153\""),
+        "Loopback address and port of a listener of its own for monitors: `/metrics`, `/health` and `/ready` in the clear and without a token."),
+
     setting("registration.enabled", "DMP_REGISTRATION_ENABLED", Switch, Is("false"),
         "Whether users may register themselves. Needs `hostname` and the multi-tenant mode."),
     setting("registration.allowlist", "DMP_REGISTRATION_ALLOWLIST", List, Is("[]"),

@@ -167,12 +167,29 @@ impl Api {
         }
     }
 
+    /// Answers one request of a monitor on this machine.
+    async fn answer_monitor(self: Arc<Self>, request: &Request<Incoming>) -> Reply {
+        match Resource::of(request.uri()) {
+            Some((_, route)) if !route.allows(request.method()) => {
+                Reply::method_not_allowed(route.methods)
+            }
+            Some((Resource::Metrics, _)) => self.exposition(request.headers()),
+            Some((Resource::Health, _)) => self.health().await,
+            Some((Resource::Ready, _)) => self.ready(),
+            _ => Reply::not_found(),
+        }
+    }
+
     /// What the node counts, for who may read it (node.md 6.2).
     fn metrics(&self, client: &Client) -> Reply {
         if !authorize::may_read(&self.http, &client.headers) {
             return Reply::error(StatusCode::UNAUTHORIZED, "unauthorized");
         }
-        let accept = client.headers.get(ACCEPT);
+        self.exposition(&client.headers)
+    }
+
+    fn exposition(&self, headers: &HeaderMap) -> Reply {
+        let accept = headers.get(ACCEPT);
         let accept = accept.and_then(|accept| accept.to_str().ok());
         let format = Format::wanted_by(accept.unwrap_or_default());
         let (context, zone) = (&self.context, self.context.zone());

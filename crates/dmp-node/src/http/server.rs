@@ -3,7 +3,7 @@
 use super::Api;
 use super::connections::Place;
 use super::reply::{ErrorMedia, Reply};
-use super::service::Service;
+use super::service::{Reach, Service};
 use crate::limits::{DRAIN, HTTP_CONNECTION, HTTP_HEADER_OCTETS, HTTP_READ};
 use crate::metrics::{ConnectionEvent, Part};
 use crate::repeated::log_repeated;
@@ -51,16 +51,23 @@ impl HttpListener {
         Ok(Self { socket, address })
     }
 
+    /// A socket that somebody else opened, which listens and does not block.
+    pub(crate) fn adopt(socket: std::net::TcpListener) -> io::Result<Self> {
+        let socket = TcpListener::from_std(socket)?;
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address })
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Starts to answer.
-    pub fn serve(self, api: Arc<Api>) -> HttpServer {
+    pub(crate) fn serve(self, service: Service) -> HttpServer {
         let (stop, stopped) = watch::channel(false);
         let address = self.address;
-        let service = Arc::new(Service::new(api));
+        let service = Arc::new(service);
         let task = tokio::spawn(accept(self.socket, Arc::clone(&service), stopped));
         HttpServer {
             address,
@@ -136,7 +143,7 @@ async fn connection(
     let context = Arc::clone(&api.context);
     let counts = &context.metrics().http_connections;
     let _open = counts.open();
-    let Some(tls) = api.tls.clone() else {
+    let Some(tls) = service.tls() else {
         return converse(stream, peer, &place, service, stopped).await;
     };
     let handshake = tokio::time::timeout(HTTP_READ, tls.acceptor().accept(stream));
@@ -161,10 +168,10 @@ async fn converse(
 ) {
     let context = Arc::clone(&service.api().context);
     let service = service_fn(move |request| {
-        let api = service.api();
+        let (api, reach) = (service.api(), service.reach());
         async move {
             let _occupied = place.occupy();
-            Ok::<_, Infallible>(respond(api, peer, request).await)
+            Ok::<_, Infallible>(respond(api, reach, peer, request).await)
         }
     });
     let mut builder = http1::Builder::new();
@@ -190,12 +197,22 @@ async fn converse(
 
 /// Answers in a task of its own, so that neither a client that goes away nor a bug in one request stops anything half
 /// way.
-async fn respond(api: Arc<Api>, peer: IpAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn respond(
+    api: Arc<Api>,
+    reach: Reach,
+    peer: IpAddr,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
     let started = Instant::now();
     let context = Arc::clone(&api.context);
     let method = request.method().clone();
     let errors = ErrorMedia::wanted_by(request.headers());
-    let answer = tokio::spawn(api.answer(peer, request));
+    let answer = tokio::spawn(async move {
+        match reach {
+            Reach::Whole => api.answer(peer, request).await,
+            Reach::Monitor => api.answer_monitor(&request).await,
+        }
+    });
     let reply = answer.await.unwrap_or_else(|_| {
         context.metrics().panics.count(Part::Http);
         Reply::internal_error()

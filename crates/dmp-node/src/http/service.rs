@@ -2,22 +2,44 @@
 
 use super::Api;
 use super::connections::Connections;
+use super::tls::Tls;
 use crate::config::Config;
+use crate::limits::MONITOR_CONNECTIONS;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 
 /// The interface in force, and the books of its connections.
 #[derive(Debug)]
 pub(crate) struct Service {
-    api: ArcSwap<Api>,
+    api: Arc<ArcSwap<Api>>,
     connections: Arc<Connections>,
+    reach: Reach,
+}
+
+/// What a listener answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Everything.
+    Whole,
+    /// Metrics, health and readiness, without a token and without TLS: for who is on this machine.
+    Monitor,
 }
 
 impl Service {
-    pub(super) fn new(api: Arc<Api>) -> Self {
+    pub(crate) fn new(api: Arc<Api>) -> Self {
         Self {
             connections: Connections::new(api.http.max_connections),
-            api: ArcSwap::new(api),
+            api: Arc::new(ArcSwap::new(api)),
+            reach: Reach::Whole,
+        }
+    }
+
+    /// The same interface as monitors see it.
+    pub(crate) fn monitor(&self) -> Self {
+        Self {
+            connections: Connections::new(MONITOR_CONNECTIONS),
+            api: Arc::clone(&self.api),
+            reach: Reach::Monitor,
         }
     }
 
@@ -30,6 +52,18 @@ impl Service {
     /// The interface in force, for one request.
     pub(super) fn api(&self) -> Arc<Api> {
         self.api.load_full()
+    }
+
+    pub(super) fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    /// What connections are encrypted with; `None` if they are not.
+    pub(super) fn tls(&self) -> Option<Arc<Tls>> {
+        match self.reach {
+            Reach::Whole => self.api.load().tls.clone(),
+            Reach::Monitor => None,
+        }
     }
 
     pub(super) fn connections(&self) -> &Arc<Connections> {

@@ -8,6 +8,7 @@ mod entrance;
 #[cfg(test)]
 mod flood;
 mod guard;
+mod inherit;
 mod pipeline;
 mod prefix;
 mod rate;
@@ -29,6 +30,7 @@ use tokio::sync::watch;
 
 use crate::context::Context;
 pub(crate) use entrance::Entrance;
+pub use inherit::{InheritError, Inherited};
 use socket::Sharing;
 
 /// How long a UDP thread waits for a datagram before it looks whether it is to stop.
@@ -100,6 +102,37 @@ impl Listeners {
         }
     }
 
+    /// [`Listeners::bind`] for what was not passed: `udp` and `tcp` are used as they are. What is bound beside a passed socket
+    /// gets that one's address.
+    pub(crate) fn adopt(
+        context: &Context,
+        udp: Vec<UdpSocket>,
+        tcp: Option<TcpListener>,
+    ) -> Result<Self, BindError> {
+        let settings = context.settings();
+        let fail = |address, transport, error| BindError {
+            address,
+            transport,
+            error,
+        };
+        let threads = settings.udp_threads.max(1);
+        let udp = match (adopt_udp(udp, threads), &tcp) {
+            (Some(udp), _) => udp,
+            (None, Some(tcp)) => {
+                let local = tcp.local_addr();
+                let wanted = local.map_err(|error| fail(settings.dns, "tcp", error))?;
+                Ok(bind_udp(wanted, threads).map_err(|error| fail(wanted, "udp", error))?)
+            }
+            (None, None) => return Self::bind(context),
+        };
+        let udp = udp.map_err(|error| fail(settings.dns, "udp", error))?;
+        let tcp = match tcp {
+            Some(tcp) => tcp,
+            None => bind_tcp(udp.address).map_err(|error| fail(udp.address, "tcp", error))?,
+        };
+        Ok(Self { udp, tcp })
+    }
+
     /// The address of both.
     pub fn address(&self) -> SocketAddr {
         self.udp.address
@@ -157,6 +190,18 @@ impl Running {
         .await;
         let _ = self.tcp.await;
     }
+}
+
+/// The passed sockets, read by as many threads as the settings say, each by one at least.
+fn adopt_udp(sockets: Vec<UdpSocket>, threads: usize) -> Option<io::Result<Udp>> {
+    let sockets: Vec<_> = sockets.into_iter().map(Arc::new).collect();
+    let address = sockets.first()?.local_addr();
+    let threads = threads.max(sockets.len());
+    Some(address.map(|address| Udp {
+        sockets: sockets.iter().cycle().take(threads).cloned().collect(),
+        address,
+        guard: None,
+    }))
 }
 
 /// One socket a thread, which share the port among themselves and with nobody else: the first is bound exclusively, so

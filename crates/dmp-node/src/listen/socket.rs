@@ -9,8 +9,9 @@
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use libc::{c_int, c_void, iovec, mmsghdr, msghdr, sockaddr_storage, socklen_t};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -50,36 +51,80 @@ pub(super) fn bind(
     if sharing == Sharing::Shared {
         share(&socket, Sharing::Shared)?;
     }
+    if let IpAddr::V6(ip) = address.ip() {
+        socket.set_only_v6(!ip.is_unspecified())?; // `::` serves both families
+    }
+    set_up(&socket, address, timeout)?;
+    socket.bind(&SockAddr::from(address))?;
+    Ok(socket.into())
+}
+
+/// A bound UDP socket that somebody else opened, with everything that [`bind`] gives it.
+pub(super) fn adopt(descriptor: OwnedFd, timeout: std::time::Duration) -> io::Result<UdpSocket> {
+    let socket = Socket::from(descriptor);
+    let address = socket.local_addr()?.as_socket();
+    let address = address.ok_or(io::ErrorKind::InvalidInput)?;
+    set_up(&socket, address, timeout)?;
+    socket.set_nonblocking(false)?;
+    Ok(socket.into())
+}
+
+/// The first `count` descriptors that a service manager passed, from number 3 on, and removes the `variables` that told of
+/// them (sd_listen_fds(3)).
+///
+/// # Errors
+/// They were taken before, or one is not open.
+pub(super) fn inherit(count: usize, variables: &[&str]) -> io::Result<Vec<OwnedFd>> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if TAKEN.swap(true, Ordering::AcqRel) {
+        return Err(io::Error::other("the sockets were taken before"));
+    }
+    for variable in variables {
+        // SAFETY: this happens once, when the process begins: its only other threads are idle workers of the runtime,
+        // and no code reads the environment around the lock of the standard library then.
+        unsafe { std::env::remove_var(variable) };
+    }
+    let first = 3;
+    let numbers = (first..).take(count);
+    let descriptors = numbers.map(|number| {
+        // SAFETY: the call takes a number and changes no memory; for a number that is not open it fails.
+        if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the number is open, as the call before has shown. By the protocol it is passed for us to own; nothing in
+        // this process has opened it, for it was there when the process began, and it is taken once (`TAKEN`).
+        Ok(unsafe { OwnedFd::from_raw_fd(number) })
+    });
+    descriptors.collect()
+}
+
+/// What holds for every UDP socket at `address`, bound or about to be.
+fn set_up(socket: &Socket, address: SocketAddr, timeout: std::time::Duration) -> io::Result<()> {
     let (level, discover, omit) = match address.ip() {
         IpAddr::V4(_) => (
             libc::IPPROTO_IP,
             libc::IP_MTU_DISCOVER,
             libc::IP_PMTUDISC_OMIT,
         ),
-        IpAddr::V6(ip) => {
-            socket.set_only_v6(!ip.is_unspecified())?; // `::` serves both families
-            (
-                libc::IPPROTO_IPV6,
-                libc::IPV6_MTU_DISCOVER,
-                libc::IPV6_PMTUDISC_OMIT,
-            )
-        }
+        IpAddr::V6(_) => (
+            libc::IPPROTO_IPV6,
+            libc::IPV6_MTU_DISCOVER,
+            libc::IPV6_PMTUDISC_OMIT,
+        ),
     };
     // A forged "fragmentation needed" must not make us split answers that fit everywhere anyway.
-    set_option(&socket, level, discover, omit)?;
+    set_option(socket, level, discover, omit)?;
     if address.ip().is_unspecified() {
         // The answer must come from the address that was asked (node.md 2.1), so ask which one that was.
         match address.ip() {
-            IpAddr::V4(_) => set_option(&socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?,
-            IpAddr::V6(_) => set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?,
+            IpAddr::V4(_) => set_option(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?,
+            IpAddr::V6(_) => set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?,
         }
     }
     // Best effort: the system may allow less.
     let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
     let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
-    socket.set_read_timeout(Some(timeout))?;
-    socket.bind(&SockAddr::from(address))?;
-    Ok(socket.into())
+    socket.set_read_timeout(Some(timeout))
 }
 
 /// Lets other sockets of this user bind the same port from now on, or no longer.

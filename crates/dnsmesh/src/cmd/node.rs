@@ -11,6 +11,7 @@ mod setup;
 use std::sync::Arc;
 
 use dmp_node::config::{self, Config, Overrides};
+use dmp_node::listen::Inherited;
 use dmp_node::metrics::log_panics;
 use dmp_node::reload::Event;
 use dmp_node::supervise::{Node, reload_signal, stop_signal};
@@ -44,7 +45,9 @@ async fn run(args: NodeRunArgs) -> Result<Exit, Failure> {
     let signals = |error| Failure::user("node-signals", error);
     let stop = stop_signal().map_err(signals)?;
     let mut hangups = reload_signal().map_err(signals)?;
-    let node = Node::start(config)
+    let inherited =
+        Inherited::of_process().map_err(|error| Failure::user("node-sockets", error))?;
+    let node = Node::start_on(inherited, config)
         .await
         .map_err(|error| Failure::user("node-start", error))?;
     let service = Arc::new(service::Service::of_process());
