@@ -1,6 +1,6 @@
 //! The server itself: routes and methods, framing, deadlines, places, stopping (node.md 6.1, 6.2, 8).
 
-use crate::support::{OPERATOR, TestNode, bearer};
+use crate::support::{OPERATOR, TestNode, bearer, multi_tenant};
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,6 +107,43 @@ async fn errors_are_problems_and_called_so_only_on_request() {
     assert_eq!(problem.json(), plain.json());
     let good = node.request("GET", "/health", accept, "").await;
     assert_eq!(good.headers["content-type"], "application/json");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_error_is_a_problem_to_who_asks_for_one() {
+    let settings = multi_tenant(&[
+        ("DMP_MAX_VALUES_PER_NAME", "1"),
+        ("DMP_HTTP_RATE", "0.0001"),
+        ("DMP_HTTP_BURST", "5"),
+    ]);
+    let node = TestNode::start(&settings).await;
+    let accept = "Accept: application/problem+json\r\n";
+    let operator = format!("{accept}{}", bearer(OPERATOR));
+    let name = "/v1/records/a.mesh.test";
+    let (one, two) = (r#"{"value": "1"}"#, r#"{"value": "2"}"#);
+    assert_eq!(node.request("POST", name, &operator, one).await.status, 201);
+    for (method, target, headers, body, status) in [
+        ("GET", "/nowhere", accept, "", 404),
+        ("PUT", "/health", accept, "", 405),
+        ("POST", name, accept, one, 401),
+        ("POST", name, &operator, "[", 400),
+        ("POST", name, &operator, two, 413),
+        ("DELETE", name, &operator, "[", 400),
+        ("POST", name, &operator, one, 429),
+        ("GET", "/metrics", accept, "", 401),
+        ("POST", "/v1/registration/confirm", accept, "{}", 400),
+        ("POST", "/v1/registration/tsig-confirm", accept, "1", 400),
+    ] {
+        let answer = node.request(method, target, headers, body).await;
+        assert_eq!(answer.status, status, "{method} {target}");
+        let media = &answer.headers["content-type"];
+        assert_eq!(media, "application/problem+json", "{method} {target}");
+        let problem = answer.json();
+        assert_eq!(problem["status"], status, "{method} {target}");
+        assert_eq!(problem["detail"], problem["error"], "{method} {target}");
+        assert_eq!(answer.headers.contains_key("retry-after"), status == 429);
+        assert_eq!(answer.headers.contains_key("allow"), status == 405);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
