@@ -4,7 +4,7 @@ use dmp_core::name::Zone;
 use dmp_core::owner::{identity_owner_hashed, prekey_owner};
 
 use crate::Program::{self, Ours, Reference};
-use crate::node::Node;
+use crate::node::{Extras, Node};
 use crate::proxy;
 use crate::user::{Credential, User};
 
@@ -72,5 +72,35 @@ fn publishes(program: Program, credential: Credential, host: Program) {
             fetched["signing_public_key"],
             carol.signing_key().to_string()
         );
+    }
+}
+
+#[test]
+fn claims_for_which_datagrams_have_no_room_come_over_tcp() {
+    // Ours announces a message at the recipient's node and at its own, which are the same here.
+    for (program, claims_a_message) in [(Ours, 2), (Reference, 1)] {
+        // Room for one message from addresses that may be forged, and for one more from proven ones (W-11).
+        let extras = Extras {
+            environment: vec![
+                ("DMP_CLAIM_RATE_PER_USER_PER_SEC", "0.000001".to_owned()),
+                ("DMP_CLAIM_RATE_BURST", claims_a_message.to_string()),
+            ],
+            ..Extras::default()
+        };
+        let node = Node::start_with(Ours, "alpha.test", &extras);
+        let proxy = proxy::start(&[&node]);
+        let init = |name| User::init(program, name, &node, &[&node], proxy);
+        let mut alice = init("alice").join(Credential::Bearer, &node);
+        let bob = init("bob").join(Credential::Bearer, &node);
+        alice.pin(&bob);
+        let claims = || -> usize {
+            let mailbox = bob.user_id().mailbox().to_string();
+            let owner = |slot| format!("claim-{slot}.mb-{mailbox}.alpha.test");
+            (0..10).map(|slot| node.values(&owner(slot)).len()).sum()
+        };
+        for sent in 1..=2 {
+            alice.send(&bob, "hello");
+            assert_eq!(claims(), sent, "{program:?}");
+        }
     }
 }
