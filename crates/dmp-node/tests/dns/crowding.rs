@@ -173,6 +173,8 @@ fn a_cookie_proves_a_claimants_address_as_well_as_tcp_does() {
     let server = told.cookie().unwrap().unwrap().server.to_vec();
     assert_eq!(with_cookie(1, &server).rcode, Rcode::NOERROR);
     let over = with_cookie(2, &server);
+    let reason = over.extended_error.as_ref().map(|(_, text)| text.as_str());
+    assert_eq!(reason, Some("too many claims at the moment"));
     assert_eq!(
         (over.rcode, over.truncated),
         (Rcode::SERVFAIL, false),
