@@ -9,6 +9,7 @@ use dmp_core::name::Zone;
 use dmp_core::record::Claim;
 use dmp_dns::Rcode;
 use dmp_dns::message::Response;
+use dmp_dns::update::Operation;
 use dmp_node::limits::{CLAIM_SOURCE_BURST, CLAIMS_PER_SENDER};
 use dmp_node::settings::{Claims, Settings};
 
@@ -148,6 +149,48 @@ fn forged_addresses_take_a_quarter_of_a_name_and_displace_nothing() {
 }
 
 #[test]
+fn whatever_one_network_and_forged_addresses_do_an_honest_claim_stays() {
+    for over in [over_tcp, over_udp] {
+        let node = node_without_rates();
+        let owner = format!("claim-3.{VICTIM}");
+        let honest = claim(1, 3, 0);
+        assert_eq!(
+            over(&node, HONEST, &message(3, &honest)).rcode,
+            Rcode::NOERROR
+        );
+        // The same steps every time: keys, values that come again, short lives, forged addresses, passing time.
+        let mut state = 7_u64;
+        let mut below = |bound: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % bound
+        };
+        for _ in 0..300 {
+            let value = match below(10) {
+                0 => honest.clone(),
+                _ => claim(100 + below(30) as u8, 3, below(3) as u16),
+            };
+            let added = Operation::Add {
+                owner: crate::support::name(&owner),
+                ttl: [1, 30, 300][below(3) as usize],
+                value,
+            };
+            let message = update(&[added]).build(1);
+            match below(3) {
+                0 => over_udp(&node, &format!("127.0.{}.1", 100 + below(100)), &message),
+                _ => over_tcp(&node, FLOODER, &message),
+            };
+            if below(4) == 0 && node.clock.seconds() < NOW + 250 {
+                node.clock.advance(2);
+            }
+            let held = values(&node, &owner);
+            assert!(held.contains(&honest) && held.len() <= 8);
+        }
+    }
+}
+
+#[test]
 fn a_cookie_proves_a_claimants_address_as_well_as_tcp_does() {
     let node = Node::start_with(|settings| {
         settings.claims = Claims {
@@ -242,7 +285,7 @@ fn who_sends_a_claim_again_neither_shortens_its_life_nor_takes_it_over() {
         over_tcp(&node, HONEST, &message(3, &honest)).rcode,
         Rcode::NOERROR
     );
-    let shorter = dmp_dns::update::Operation::Add {
+    let shorter = Operation::Add {
         owner: crate::support::name(&owner),
         ttl: 1,
         value: honest.clone(),
