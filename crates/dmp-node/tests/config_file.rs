@@ -203,3 +203,144 @@ fn a_check_grades_what_it_sees() {
     let findings = check::settings(&read(&toml, &[]).unwrap());
     assert_eq!(check::verdict(&findings), Grade::Fail);
 }
+
+#[test]
+fn a_migrated_environment_says_the_same_as_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = r#"
+# as an installer of the reference writes it
+DMP_DOMAIN=mesh.example
+export DMP_NODE_HOSTNAME="mesh.example"
+DMP_OPERATOR_TOKEN='a secret "token"'
+DMP_DNS_COOKIE_SECRET=00112233445566778899aabbccddeeff
+DMP_DB_PATH=/srv/dmp/node.db
+DMP_DNS_PORT=53
+DMP_DNS_RATE=7
+DMP_DNS_UPDATE_ENABLED=Yes
+DMP_RECEIVER_CLAIM_NOTIFICATIONS=0
+DMP_DNS_APEX_NS=ns1.example, ns2.example
+DMP_DNS_RATE_EXEMPT=192.0.2.0/24
+DMP_HTTP_HOST=127.0.0.1
+DMP_TRUSTED_PROXIES=127.0.0.1,::1
+DMP_REGISTRATION_ENDPOINT_RATE_PER_SEC=0.25
+DMP_LOG_FORMAT=json
+DMP_HEARTBEAT_SEEDS=dmp.example
+SOMETHING_ELSE=1
+DMP_MAX_TTL=
+"#;
+    let migrated = config::migrate(text, directory.path()).unwrap();
+    assert!(
+        !migrated.toml.contains("secret \"token"),
+        "{}",
+        migrated.toml
+    );
+    for secret in &migrated.secrets {
+        fs::write(&secret.file, secret.text.as_bytes()).unwrap();
+    }
+    let variables: Vec<_> = migrated
+        .secrets
+        .iter()
+        .map(|secret| secret.variable)
+        .collect();
+    assert_eq!(variables, ["DMP_DNS_COOKIE_SECRET", "DMP_OPERATOR_TOKEN"]);
+    let before = [
+        ("DMP_DOMAIN", "mesh.example"),
+        ("DMP_NODE_HOSTNAME", "mesh.example"),
+        ("DMP_OPERATOR_TOKEN", "a secret \"token\""),
+        ("DMP_DNS_COOKIE_SECRET", "00112233445566778899aabbccddeeff"),
+        ("DMP_DB_PATH", "/srv/dmp/node.db"),
+        ("DMP_DNS_PORT", "53"),
+        ("DMP_DNS_RATE", "7"),
+        ("DMP_DNS_UPDATE_ENABLED", "Yes"),
+        ("DMP_RECEIVER_CLAIM_NOTIFICATIONS", "0"),
+        ("DMP_DNS_APEX_NS", "ns1.example, ns2.example"),
+        ("DMP_DNS_RATE_EXEMPT", "192.0.2.0/24"),
+        ("DMP_HTTP_HOST", "127.0.0.1"),
+        ("DMP_TRUSTED_PROXIES", "127.0.0.1,::1"),
+        ("DMP_REGISTRATION_ENDPOINT_RATE_PER_SEC", "0.25"),
+        ("DMP_LOG_FORMAT", "json"),
+    ];
+    let (before, after) = (
+        read("", &before).unwrap(),
+        read(&migrated.toml, &[]).unwrap(),
+    );
+    assert_eq!(format!("{before:?}"), format!("{after:?}"));
+    assert!(
+        after
+            .http
+            .operator_token
+            .unwrap()
+            .check("a secret \"token\"")
+    );
+    let notes = migrated.notes.join("\n");
+    assert!(
+        notes.contains("DMP_HEARTBEAT_SEEDS has no effect"),
+        "{notes}"
+    );
+    assert!(
+        notes.contains("SOMETHING_ELSE is not a setting of the node"),
+        "{notes}"
+    );
+}
+
+#[test]
+fn a_migration_takes_the_zone_that_is_served_and_warns_of_the_reference_s_database() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = directory.path().join("dmp.db");
+    fs::write(&database, "SQLite format 3\0 of somebody else").unwrap();
+    let text = format!(
+        "DMP_DOMAIN=b.example\nDMP_CLUSTER_BASE_DOMAIN=a.example\nDMP_DB_PATH={}\n",
+        database.display()
+    );
+    let migrated = config::migrate(&text, directory.path()).unwrap();
+    assert!(
+        migrated.toml.contains("zone = \"a.example\"\n"),
+        "{}",
+        migrated.toml
+    );
+    let notes = migrated.notes.join("\n");
+    assert!(notes.contains("dnsmesh node import"), "{notes}");
+    let wrong = |text: &str| {
+        config::migrate(text, directory.path())
+            .unwrap_err()
+            .to_string()
+    };
+    assert_eq!(
+        wrong("A=1\nno setting"),
+        "line 2: is not of the form NAME=value"
+    );
+    assert_eq!(wrong("A=\"1"), "line 1: has a quote that does not end");
+    assert!(wrong("DMP_DNS_TTL=0").starts_with("DMP_DNS_TTL: must be"));
+}
+
+#[test]
+fn what_is_shown_tells_the_origin_and_no_secret() {
+    let toml = "hostname = \"node.example\"\n[dns]\nttl = 30\n";
+    let variables = [
+        ("DMP_DNS_RATE", "7"),
+        ("DMP_SERVED_ZONE", "mesh.example"),
+        ("DMP_OPERATOR_TOKEN", "a-secret"),
+    ];
+    let config = read(toml, &variables).unwrap();
+    let shown = config.shown();
+    let row = |key: &str| {
+        let row = shown.iter().find(|row| row.key == key).unwrap();
+        (row.value.as_deref(), row.origin.as_str())
+    };
+    assert_eq!(row("zone"), (Some("\"mesh.example\""), "DMP_SERVED_ZONE"));
+    assert_eq!(row("dns.ttl"), (Some("30"), "node.toml: dns.ttl"));
+    assert_eq!(row("dns.rate"), (Some("7.0"), "environment"));
+    assert_eq!(row("dns.burst"), (Some("200.0"), "default"));
+    assert_eq!(row("dns.apex_a"), (None, "default"));
+    assert_eq!(row("dns.apex_ns"), (Some("[]"), "default"));
+    assert_eq!(
+        row("http.host"),
+        (Some("\"0.0.0.0\""), "follows from http.auth_mode")
+    );
+    assert_eq!(
+        row("http.auth_mode"),
+        (Some("\"legacy\""), "follows from the operator's token")
+    );
+    assert_eq!(row("DMP_OPERATOR_TOKEN"), (None, "environment"));
+    assert!(!format!("{shown:?}").contains("a-secret"));
+}

@@ -12,8 +12,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use node::{
-    NodeArgs, NodeCheckArgs, NodeCommand, NodeConfigArgs, NodeHealthArgs, NodeImportArgs,
-    NodeLoadArgs, NodeRunArgs, NodeSettingsArgs, NodeSetupArgs,
+    ConfigCommand, ConfigMigrateArgs, ConfigShowArgs, NodeArgs, NodeCheckArgs, NodeCommand,
+    NodeConfigArgs, NodeHealthArgs, NodeImportArgs, NodeLoadArgs, NodeRunArgs, NodeSettingsArgs,
+    NodeSetupArgs,
 };
 pub(crate) use operator::{
     AdminArgs, AdminCommand, AuditCommand, CtlCommand, IssueArgs, KeyCommand, NodeCtlArgs,

@@ -3,6 +3,7 @@
 mod common;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use common::{Ran, program};
@@ -93,4 +94,77 @@ fn an_import_tells_what_came_over_and_what_did_not() {
     .expect(1)
     .warns("is a database of this node, not of the reference");
     run(&["node", "import"]).expect(2);
+}
+
+#[test]
+fn the_settings_that_hold_are_shown_with_their_origin_and_can_be_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("node.toml");
+    fs::write(&file, "zone = \"mesh.test\"\n[dns]\nttl = 30\n").unwrap();
+    let show = |more: &[&str]| -> Ran {
+        let arguments = ["node", "config", "show", "--config", file.to_str().unwrap()];
+        let mut command = program(&[&arguments, more].concat());
+        command
+            .env("DMP_DNS_RATE", "7")
+            .env("DMP_OPERATOR_TOKEN", "a-secret");
+        command.output().unwrap().into()
+    };
+    let told = show(&["--origin", "--dns-port", "5300"]).expect(0).stdout;
+    let line = |key: &str| told.lines().find(|line| line.starts_with(key)).unwrap();
+    assert!(
+        line("dns.ttl = 30 ").ends_with("node.toml: dns.ttl"),
+        "{told}"
+    );
+    assert!(line("dns.rate = 7.0 ").ends_with("# environment"), "{told}");
+    assert!(line("dns.port = 5300 ").ends_with("# --dns-port"), "{told}");
+    assert!(
+        line("# DMP_OPERATOR_TOKEN is set and secret").ends_with("# environment"),
+        "{told}"
+    );
+    assert!(!told.contains("a-secret"));
+    let again = dir.path().join("again.toml");
+    fs::write(&again, show(&[]).expect(0).stdout).unwrap();
+    run(&[
+        "node",
+        "config",
+        "check",
+        "--config",
+        again.to_str().unwrap(),
+        "--db-path",
+        dir.path().join("node.db").to_str().unwrap(),
+    ])
+    .expect(0)
+    .says("ok    zone: mesh.test\n");
+}
+
+#[test]
+fn an_environment_file_becomes_a_settings_file_and_its_secrets_files_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("node.env");
+    fs::write(
+        &file,
+        "DMP_DOMAIN=mesh.test\nDMP_OPERATOR_TOKEN=a-secret\nDMP_DNS_PORT=53\n",
+    )
+    .unwrap();
+    let migrate = [
+        "node",
+        "config",
+        "migrate",
+        "--from-env",
+        file.to_str().unwrap(),
+    ];
+    let ran = run(&migrate)
+        .expect(0)
+        .says("zone = \"mesh.test\"\n\n[dns]\nport = 53\n\n[http]\noperator_token_file = \"/etc/dnsmesh/operator-token\"\n")
+        .warns("write the value of DMP_OPERATOR_TOKEN to /etc/dnsmesh/operator-token");
+    assert!(!ran.stdout.contains("a-secret") && !ran.stderr.contains("a-secret"));
+    let secrets = dir.path().join("secrets");
+    fs::create_dir(&secrets).unwrap();
+    let with_secrets = [&migrate[..], &["--secrets", secrets.to_str().unwrap()]].concat();
+    run(&with_secrets).expect(0);
+    let token = secrets.join("operator-token");
+    assert_eq!(fs::read_to_string(&token).unwrap(), "a-secret\n");
+    let mode = fs::metadata(&token).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    run(&with_secrets).expect(1).warns("operator-token: "); // nothing is overwritten
 }

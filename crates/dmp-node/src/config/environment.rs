@@ -154,6 +154,13 @@ impl Environment {
         }
     }
 
+    /// Where the value comes from, unless it is the default.
+    pub(super) fn origin(&self, variable: &str) -> Option<&str> {
+        let place = self.places.get(variable).map(String::as_str);
+        self.is_set(variable)
+            .then_some(place.unwrap_or("environment"))
+    }
+
     /// Takes the value of a variable from another environment.
     pub(super) fn copy(&mut self, variable: &str, from: &Self) {
         self.values.remove(variable);

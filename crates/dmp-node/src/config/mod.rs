@@ -9,6 +9,7 @@ mod file;
 mod names;
 mod read;
 mod reload;
+mod show;
 mod summary;
 pub(crate) mod table;
 mod variables;
@@ -18,6 +19,7 @@ pub use file::{ConfigFile, DEFAULT_FILE};
 pub(crate) use names::dns_name;
 pub use names::{BindHost, Prefix};
 pub use reload::{Reload, Source};
+pub use show::{Migrated, SECRETS_DIRECTORY, Secret, Shown, migrate};
 pub use table::{example, reference};
 
 use crate::settings::PrefixLengths;

@@ -70,7 +70,7 @@ impl Config {
 }
 
 /// The variables that name the zone, first non-empty one wins; `DMP_NODE_HOSTNAME` is the last (node.md 2.3).
-const ZONE_CHAIN: [&str; 4] = [
+pub(super) const ZONE_CHAIN: [&str; 4] = [
     "DMP_SERVED_ZONE",
     "DMP_CLAIM_PROVIDER_ZONE",
     "DMP_CLUSTER_BASE_DOMAIN",

@@ -295,7 +295,8 @@ pub fn reference() -> String {
          variable overrides the key beside it, and `--db-path`, `--dns-port` and `--http-port` override both. An empty variable counts\n\
          as unset. An unknown key stops the start and names the nearest one; so does a value that its key does not take.\n\n\
          `dnsmesh node config` prints this list as an annotated file to start from, `dnsmesh node check` reads a file and says what is\n\
-         wrong or doubtful with it.\n\n\
+         wrong or doubtful with it. `dnsmesh node config show --origin` prints what holds and where each value comes from, without the\n\
+         secrets; `dnsmesh node config migrate --from-env FILE` makes such a file from variables.\n\n\
          `dnsmesh node ctl reload`, SIGHUP and `systemctl reload dnsmesh-node` read everything again. What the column *change* calls\n\
          `live` is in force from then on; what it calls `restart` is told, and stays as it is until the next start. If anything is wrong,\n\
          all of it stays as it is and the reason is told. A service manager gives a running process no new variables, so what is to\n\

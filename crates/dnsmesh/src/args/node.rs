@@ -26,7 +26,8 @@ impl NodeArgs {
     /// How the verb prints.
     pub(crate) fn format(&self) -> Format {
         match &self.action {
-            None | Some(NodeCommand::Run(_) | NodeCommand::Config(_)) => Format::Text,
+            None | Some(NodeCommand::Run(_)) => Format::Text,
+            Some(NodeCommand::Config(args)) => args.format(),
             Some(NodeCommand::Import(args)) => args.output.into(),
             Some(NodeCommand::Load(args)) => args.output.into(),
             Some(NodeCommand::Setup(args)) => args.output.into(),
@@ -54,7 +55,7 @@ pub(crate) enum NodeCommand {
     Check(NodeCheckArgs),
     /// Ask the running node whether it is well; status 1 if it is not
     Health(NodeHealthArgs),
-    /// Print every setting with its default, as a file to start from
+    /// Print every setting with its default, as a file to start from; or show, check and migrate settings
     Config(NodeConfigArgs),
     /// Ask the running node, or work on its database when it does not run
     Ctl(NodeCtlArgs),
@@ -152,10 +153,58 @@ pub(crate) struct NodeHealthArgs {
 
 /// `node config`
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct NodeConfigArgs {
+    /// What to do with the settings [default: print all with their defaults]
+    #[command(subcommand)]
+    pub(crate) action: Option<ConfigCommand>,
     /// Print the page docs/operate/config.md instead
     #[arg(long)]
     pub(crate) markdown: bool,
+}
+
+impl NodeConfigArgs {
+    fn format(&self) -> Format {
+        match &self.action {
+            None | Some(ConfigCommand::Migrate(_)) => Format::Text,
+            Some(ConfigCommand::Show(args)) => args.output.into(),
+            Some(ConfigCommand::Check(args)) => args.output.into(),
+        }
+    }
+}
+
+/// `node config` subcommands
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print the settings that hold
+    Show(ConfigShowArgs),
+    /// The same as `node check`
+    Check(NodeCheckArgs),
+    /// Print an environment file as a settings file
+    Migrate(ConfigMigrateArgs),
+}
+
+/// `node config show`
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConfigShowArgs {
+    #[command(flatten)]
+    pub(crate) run: NodeRunArgs,
+    /// Say of each where it comes from
+    #[arg(long)]
+    pub(crate) origin: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// `node config migrate`
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConfigMigrateArgs {
+    /// Environment file, such as /etc/dnsmesh/node.env of the reference node; read only
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from_env: PathBuf,
+    /// Write secrets to new files in this directory [default: only name files in /etc/dnsmesh]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) secrets: Option<PathBuf>,
 }
 
 /// `node import`

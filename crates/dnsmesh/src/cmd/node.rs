@@ -2,6 +2,7 @@
 
 pub(crate) mod admin;
 mod check;
+mod config;
 pub(crate) mod ctl;
 mod import;
 mod load;
@@ -10,16 +11,16 @@ mod setup;
 
 use std::sync::Arc;
 
-use dmp_node::config::{self, Config, Overrides};
+use dmp_node::config::{Config, Overrides};
 use dmp_node::listen::Inherited;
 use dmp_node::metrics::log_panics;
 use dmp_node::reload::Event;
 use dmp_node::supervise::{Node, reload_signal, stop_signal};
 
-use crate::args::{NodeArgs, NodeCommand, NodeConfigArgs, NodeRunArgs, NodeSettingsArgs};
+use crate::args::{NodeArgs, NodeCommand, NodeRunArgs, NodeSettingsArgs};
 use crate::exit::{Exit, Failure};
 use crate::logging;
-use crate::report::{Format, Report};
+use crate::report::Format;
 
 /// Does what the command line asks.
 pub(crate) async fn perform(args: NodeArgs, format: Format) -> Result<Exit, Failure> {
@@ -28,7 +29,7 @@ pub(crate) async fn perform(args: NodeArgs, format: Format) -> Result<Exit, Fail
         NodeCommand::Setup(args) => setup::setup(args, format).await,
         NodeCommand::Check(args) => Ok(format.print(&check::check(args).await)),
         NodeCommand::Health(args) => Ok(format.print(&check::health(args).await?)),
-        NodeCommand::Config(args) => Ok(format.print(&Page(args))),
+        NodeCommand::Config(args) => config::config(args, format).await,
         NodeCommand::Ctl(args) => ctl::ctl(args, format).await,
         NodeCommand::Admin(args) => admin::admin(args, format).await,
         NodeCommand::Import(args) => Ok(format.print(&import::import(args)?)),
@@ -98,22 +99,5 @@ impl From<NodeSettingsArgs> for Overrides {
             db_path: args.db_path,
             ..Self::default()
         }
-    }
-}
-
-/// All settings, as the example file or as the page for operators.
-struct Page(NodeConfigArgs);
-
-impl Report for Page {
-    fn text(&self) -> String {
-        if self.0.markdown {
-            config::reference()
-        } else {
-            config::example()
-        }
-    }
-
-    fn json(&self) -> String {
-        self.text() // the verb has no --json: TOML is the machine's form
     }
 }
