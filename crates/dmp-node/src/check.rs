@@ -13,7 +13,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::config::{AuthMode, Config};
+use crate::config::{AuthMode, Config, TlsSource};
 use crate::store;
 use crate::zone::Owner;
 
@@ -87,6 +87,7 @@ pub fn settings(config: &Config) -> Vec<Finding> {
             Finding::new(Grade::Ok, "HTTP writes: the operator and registered users")
         }
     });
+    findings.extend(config.http.tls.as_ref().map(certificate));
     findings.push(apex(config));
     for (variable, path) in &config.foreign_databases {
         if path.exists() {
@@ -108,6 +109,18 @@ pub fn settings(config: &Config) -> Vec<Finding> {
             .map(|text| Finding::new(Grade::Warn, text)),
     );
     findings
+}
+
+fn certificate(source: &TlsSource) -> Finding {
+    let text = match source {
+        TlsSource::Files(files) => format!("HTTPS: {}", files.certificate.display()),
+        TlsSource::Acme(acme) => {
+            let names: Vec<String> = acme.names.iter().map(Owner::to_string).collect();
+            let (names, challenge) = (names.join(", "), acme.challenge.as_str());
+            format!("HTTPS: {names}, by {challenge} from {}", acme.directory)
+        }
+    };
+    Finding::new(Grade::Ok, text)
 }
 
 /// The worst of all grades.

@@ -4,6 +4,7 @@
 //! `unsafe` code is denied but for `listen::socket`, the one audited module that calls `recvmmsg` and `sendmmsg`.
 
 pub mod access;
+pub mod acme;
 pub mod check;
 pub mod clock;
 pub mod config;

@@ -134,6 +134,26 @@ pub const DRAIN: Duration = Duration::from_secs(10);
 /// Header section of a request: names fit 253 characters, tokens 59; the rest is what browsers and proxies add.
 pub const HTTP_HEADER_OCTETS: usize = 16_384;
 
+/// Time for one request to a CA.
+pub const ACME_REQUEST: Duration = Duration::from_secs(30);
+/// Longest answer of a CA: a chain of a few certificates takes some 10 000 octets.
+pub const ACME_ANSWER_OCTETS: usize = 1 << 20;
+/// Time to obtain a certificate, the CA's validation from several places included.
+pub const ACME_ATTEMPT: Duration = Duration::from_secs(600);
+/// Seconds after which a proof in the zone ends by itself: as long as an attempt takes at most.
+pub const ACME_PROOF_SECONDS: u64 = 600;
+/// How often the clock is looked at, and so the shortest time between two attempts.
+pub const ACME_LOOK: Duration = Duration::from_secs(60);
+/// Seconds after a first failure. With their doubling four attempts fall into the first hour; public CAs allow five failed
+/// validations in one.
+pub const ACME_RETRY: u64 = 300;
+/// Seconds after many failures: twice a day.
+pub const ACME_LONGEST_WAIT: u64 = 43_200;
+/// Least seconds after the CA said that it is asked too much.
+pub const ACME_LIMITED: u64 = 3_600;
+/// Seconds for which a CA's word, or a booking of an earlier run, puts the next attempt off at most: a week.
+pub const ACME_PATIENCE: u64 = 604_800;
+
 /// Seconds a registration challenge is good for (node.md 6.5).
 pub const CHALLENGE_SECONDS: u64 = 60;
 /// Challenges waiting at most (node.md 6.5); about 200 octets each.

@@ -10,7 +10,6 @@ use crate::control::{
 };
 use crate::credentials::{self, Credentials};
 use crate::http::{Api, HttpListener, HttpServer, Keeper, Service, TlsError};
-use crate::limits::TLS_WATCH;
 use crate::listen::{BindError, Inherited, Listeners, Running};
 use crate::reload::Reloader;
 use crate::settings::{Apex, Caps, Claims, Settings};
@@ -23,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -46,6 +46,7 @@ pub struct Node {
 #[derive(Debug)]
 struct Https {
     keeper: Arc<Keeper>,
+    stop: watch::Sender<bool>,
     keeping: JoinHandle<()>,
 }
 
@@ -169,6 +170,7 @@ impl Node {
             http: http.address().to_string(),
             pid: std::process::id(),
             started_at: context.clock().seconds(),
+            https: keeper.clone(),
         };
         let reloader = Reloader::new(
             config.clone(),
@@ -229,7 +231,7 @@ impl Node {
     }
 
     /// Reads the certificate of the HTTP listener again. If it cannot be used, the former one stays in force and the error says
-    /// why. Without TLS there is nothing to do.
+    /// why. An automatic certificate whose renewal failed is asked for again soon. Without TLS there is nothing to do.
     pub fn reload_certificate(&self) -> Result<(), TlsError> {
         self.https
             .as_ref()
@@ -251,12 +253,12 @@ impl Node {
     pub async fn shutdown(self) {
         tracing::info!("DMP node stopping");
         drop(self.control);
+        if let Some(https) = self.https {
+            https.stop().await;
+        }
         tokio::join!(self.dns.stop(), self.http.stop());
         if let Some(monitor) = self.monitor {
             monitor.stop().await;
-        }
-        if let Some(https) = self.https {
-            https.keeping.abort();
         }
         self.cleanup.abort();
         let context = self.context;
@@ -302,11 +304,20 @@ impl Node {
 
 impl Https {
     fn keep(keeper: Arc<Keeper>) -> Self {
+        let (stop, stopped) = watch::channel(false);
         let task = Arc::clone(&keeper);
         Self {
             keeper,
-            keeping: tokio::spawn(async move { task.keep(TLS_WATCH).await }),
+            stop,
+            keeping: tokio::spawn(async move { task.keep(stopped).await }),
         }
+    }
+
+    /// Lets an order in progress take its proofs away.
+    async fn stop(self) {
+        self.stop.send_replace(true);
+        // A panic of the task was logged when it happened.
+        let _ = self.keeping.await;
     }
 }
 
@@ -407,9 +418,9 @@ pub(crate) fn settings(config: &Config, database: &Path, dns: SocketAddr) -> Set
     }
 }
 
-fn keeper(config: &HttpConfig, context: &Context) -> Result<Option<Arc<Keeper>>, TlsError> {
-    let files = config.tls.clone();
-    let keeper = files.map(|files| Keeper::of_files(files, context.clock().clone()));
+fn keeper(config: &HttpConfig, context: &Arc<Context>) -> Result<Option<Arc<Keeper>>, TlsError> {
+    let source = config.tls.clone();
+    let keeper = source.map(|source| Keeper::open(source, context));
     Ok(keeper.transpose()?.map(Arc::new))
 }
 

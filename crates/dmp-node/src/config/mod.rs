@@ -4,6 +4,7 @@
 //! It binds nothing and prints nothing: a wrong setting is a [`ConfigError`], a doubtful one a line in
 //! [`Config::warnings`].
 
+mod acme;
 mod environment;
 mod file;
 mod names;
@@ -14,6 +15,8 @@ mod summary;
 pub(crate) mod table;
 mod variables;
 
+pub(crate) use acme::is_loopback;
+pub use acme::{AcmeConfig, ChallengeKind};
 pub use environment::{ConfigError, Environment};
 pub use file::{ConfigFile, DEFAULT_FILE};
 pub(crate) use names::dns_name;
@@ -200,8 +203,17 @@ pub struct HttpConfig {
     pub trusted_proxies: Vec<Prefix>,
     /// Where monitors on this machine read metrics, health and readiness without a token.
     pub monitor: Option<SocketAddr>,
-    /// Certificate and key; `None` is plain HTTP.
-    pub tls: Option<TlsFiles>,
+    /// Where the certificate comes from; `None` is plain HTTP.
+    pub tls: Option<TlsSource>,
+}
+
+/// Where the HTTP listener's certificate comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TlsSource {
+    /// Files that the operator keeps.
+    Files(TlsFiles),
+    /// A CA, from which the node obtains it.
+    Acme(AcmeConfig),
 }
 
 impl HttpConfig {

@@ -7,7 +7,7 @@ use super::names::{BindHost, Prefix, dns_name};
 use super::{
     AuthMode, Caps, ClaimsConfig, Config, DatabasePath, DnsConfig, HttpConfig, LogConfig,
     LogFormat, LogLevel, OperatorToken, Overrides, Rate, RegistrationConfig, ScopeMode, TlsFiles,
-    UpdateConfig, variables,
+    TlsSource, UpdateConfig, acme, variables,
 };
 use crate::limits;
 use crate::settings::PrefixLengths;
@@ -38,7 +38,8 @@ impl Config {
                 .unwrap_or(false),
             scope: scope_mode(environment)?,
         };
-        let http = http(environment, overrides, &mut warnings)?;
+        let tls = tls(environment, zone.as_ref(), node_name)?;
+        let http = http(environment, overrides, tls, &mut warnings)?;
         if registration.switched_on {
             let hindrance = hindrance_of_registration(&http, &registration, zone.as_ref(), update);
             let told = hindrance.map(|what| format!("DMP_REGISTRATION_ENABLED is on but {what}"));
@@ -299,6 +300,7 @@ fn caps(environment: &Environment) -> Result<Caps, ConfigError> {
 fn http(
     environment: &Environment,
     overrides: &Overrides,
+    tls: Option<TlsSource>,
     warnings: &mut Vec<String>,
 ) -> Result<HttpConfig, ConfigError> {
     let operator_token = match environment.text("DMP_OPERATOR_TOKEN")? {
@@ -326,7 +328,7 @@ fn http(
         max_connections: count(environment, "DMP_HTTP_MAX_CONCURRENCY", 64)?,
         trusted_proxies: prefixes(environment, "DMP_TRUSTED_PROXIES")?,
         monitor: monitor(environment)?,
-        tls: tls_files(environment)?,
+        tls,
     })
 }
 
@@ -338,6 +340,25 @@ fn monitor(environment: &Environment) -> Result<Option<SocketAddr>, ConfigError>
     match address.filter(|address| !address.ip().is_loopback()) {
         Some(public) => Err(must_be(variable, expected, &public.to_string())),
         None => Ok(address),
+    }
+}
+
+/// A certificate comes from one place.
+fn tls(
+    environment: &Environment,
+    zone: Option<&Owner>,
+    node_name: Option<&NodeName>,
+) -> Result<Option<TlsSource>, ConfigError> {
+    let files = tls_files(environment)?;
+    match (files, acme::acme(environment, zone, node_name)?) {
+        (Some(_), Some(_)) => Err(ConfigError::new(
+            "DMP_ACME_ENABLED",
+            "is on but DMP_HTTP_TLS_CERT names a certificate: it is the one or the other",
+        )),
+        (files, acme) => {
+            let files = files.map(TlsSource::Files);
+            Ok(files.or(acme.map(TlsSource::Acme)))
+        }
     }
 }
 

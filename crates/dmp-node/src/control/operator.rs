@@ -18,6 +18,7 @@ use crate::config::{Config, Rate};
 use crate::context::Context;
 use crate::credentials::admin::{self, Revoked};
 use crate::credentials::{Credentials, Denied, TokenText};
+use crate::http::Keeper;
 use crate::reload::Reloader;
 use crate::store::{Condition, Failure, OpenError};
 use crate::supervise;
@@ -42,6 +43,9 @@ pub(crate) struct Running {
     pub(crate) http: String,
     pub(crate) pid: u32,
     pub(crate) started_at: u64,
+    /// Who keeps the certificate, if there is TLS.
+    #[serde(skip)]
+    pub(crate) https: Option<Arc<Keeper>>,
 }
 
 /// Why there is nothing to work on.
@@ -187,10 +191,14 @@ impl Operator {
             "tokens": tokens,
             "update": context.settings().update,
         });
-        if let (Value::Object(status), Some(Ok(Value::Object(running)))) =
-            (&mut status, self.running.as_ref().map(serde_json::to_value))
-        {
-            status.extend(running);
+        let running = self.running.as_ref();
+        let https = running.and_then(|running| running.https.as_ref());
+        let certificate = https.map(|keeper| to_value(&keeper.status()));
+        let more = [running.map(to_value), certificate].into_iter().flatten();
+        for more in more {
+            if let (Value::Object(status), Value::Object(more)) = (&mut status, more?) {
+                status.extend(more);
+            }
         }
         Ok(status)
     }

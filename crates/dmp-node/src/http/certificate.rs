@@ -5,10 +5,11 @@
 use super::validity::Validity;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
 /// Seconds before its end at which a certificate is worth a warning: two weeks, or a quarter of a life that is short.
 const SOON: u64 = 14 * 86_400;
@@ -27,6 +28,14 @@ pub(crate) struct Certificate {
 pub(crate) enum CertificateFault {
     Chain(String),
     Key(String),
+}
+
+impl CertificateFault {
+    pub(crate) fn into_reason(self) -> String {
+        match self {
+            Self::Chain(reason) | Self::Key(reason) => reason,
+        }
+    }
 }
 
 impl Certificate {
@@ -51,12 +60,39 @@ impl Certificate {
         })
     }
 
+    /// One for these names that nobody trusts: signed by itself, with a key that no file holds, and long expired, so that
+    /// monitoring sees that there is no certificate.
+    pub(crate) fn placeholder(names: &[String]) -> Result<Self, String> {
+        let made = || -> Result<(String, Zeroizing<String>), rcgen::Error> {
+            let mut parameters = rcgen::CertificateParams::new(names)?;
+            parameters.not_before = rcgen::date_time_ymd(1970, 1, 1);
+            parameters.not_after = rcgen::date_time_ymd(1970, 1, 2);
+            let key = rcgen::KeyPair::generate()?;
+            let chain = parameters.self_signed(&key)?.pem();
+            Ok((chain, Zeroizing::new(key.serialize_pem())))
+        };
+        let (chain, key) = made().map_err(|error| error.to_string())?;
+        Self::from_pem(chain.as_bytes(), key.as_bytes()).map_err(CertificateFault::into_reason)
+    }
+
     pub(crate) fn key(&self) -> &Arc<CertifiedKey> {
         &self.key
     }
 
     pub(crate) fn validity(&self) -> Validity {
         self.validity
+    }
+
+    /// Whether it is for all of these names.
+    pub(crate) fn covers(&self, names: &[String]) -> bool {
+        let leaf = self.key.end_entity_cert();
+        let Ok(leaf) = leaf.and_then(ParsedCertificate::try_from) else {
+            return false;
+        };
+        names.iter().all(|name| {
+            let name = ServerName::try_from(name.as_str());
+            name.is_ok_and(|name| rustls::client::verify_server_name(&leaf, &name).is_ok())
+        })
     }
 
     /// Whether its end is near, or past.
@@ -109,6 +145,18 @@ mod tests {
         let key = rcgen::KeyPair::generate().unwrap();
         let chain = parameters.self_signed(&key).unwrap().pem();
         (chain, key.serialize_pem())
+    }
+
+    #[test]
+    fn a_certificate_covers_its_names_only() {
+        let (chain, key) = made(30);
+        let certificate = Certificate::from_pem(chain.as_bytes(), key.as_bytes()).unwrap();
+        let covers = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            certificate.covers(&names)
+        };
+        assert!(covers(&NAMES) && covers(&["NODE.test"]));
+        assert!(!covers(&["node.test", "other.test"]) && !covers(&["a b"]));
     }
 
     #[test]

@@ -1,37 +1,136 @@
-//! Who sees to the certificate of the HTTP listener: reads it from the operator's files, at start, on demand and when they change
-//! (product.md 3.2).
+//! Who sees to the certificate of the HTTP listener: reads it from the operator's files, at start, on demand and when they change,
+//! or has it renewed by the CA (product.md 3.2).
+//!
+//! How a CA is asked stands in [`crate::acme`].
 
 use super::certificate::{Certificate, CertificateFault, ExpiryWarning};
 use super::tls::Tls;
+use crate::acme::{self, AcmeError, Renewal};
 use crate::clock::Clock;
-use crate::config::TlsFiles;
+use crate::config::{TlsFiles, TlsSource};
+use crate::context::Context;
+use crate::limits::TLS_WATCH;
 use crate::repeated::log_repeated;
+use serde::Serialize;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// Why certificate and key cannot be used. One line that names the variable and the file.
+/// Why there can be no certificate. One line that names the variable, and the file where it is about one.
 #[derive(Debug, thiserror::Error)]
-#[error("{variable}: {}: {reason}", .path.display())]
-pub struct TlsError {
-    variable: &'static str,
-    path: std::path::PathBuf,
-    reason: String,
+pub enum TlsError {
+    /// The operator's certificate or key cannot be used.
+    #[error("{variable}: {}: {reason}", .path.display())]
+    File {
+        /// The variable that names the file.
+        variable: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Automatic certificates cannot be begun with.
+    #[error(transparent)]
+    Acme(#[from] AcmeError),
 }
 
-/// Keeps the certificate in force.
+/// Keeps a certificate in force.
 #[derive(Debug)]
-pub(crate) struct Keeper {
+pub(crate) enum Keeper {
+    /// That of the operator's files.
+    Files(FileKeeper),
+    /// That of a CA.
+    Acme(Box<Renewal>),
+}
+
+/// The operator's files.
+#[derive(Debug)]
+pub(crate) struct FileKeeper {
     tls: Arc<Tls>,
     files: TlsFiles,
     clock: Clock,
 }
 
+/// What an operator is told about the certificate.
+#[derive(Debug, Serialize)]
+pub(crate) struct CertificateStatus {
+    /// Where it comes from: `files`, `acme`, or `none yet`.
+    certificate: &'static str,
+    /// Unix second of its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate_expires_at: Option<u64>,
+    #[serde(flatten)]
+    renewal: Option<acme::Status>,
+}
+
 impl Keeper {
+    /// Takes the certificate from where the settings say.
+    pub(crate) fn open(source: TlsSource, context: &Arc<Context>) -> Result<Self, TlsError> {
+        Ok(match source {
+            TlsSource::Files(files) => {
+                Self::Files(FileKeeper::open(files, context.clock().clone())?)
+            }
+            TlsSource::Acme(config) => {
+                Self::Acme(Box::new(Renewal::open(config, Arc::clone(context))?))
+            }
+        })
+    }
+
+    pub(crate) fn tls(&self) -> &Arc<Tls> {
+        match self {
+            Self::Files(keeper) => &keeper.tls,
+            Self::Acme(renewal) => renewal.tls(),
+        }
+    }
+
+    /// Reads the files again; if they cannot be used, what was in force stays. A renewal that failed is tried again soon.
+    pub(crate) fn reload(&self) -> Result<(), TlsError> {
+        match self {
+            Self::Files(keeper) => keeper.reload(),
+            Self::Acme(renewal) => {
+                renewal.hurry();
+                Ok(())
+            }
+        }
+    }
+
+    /// Keeps the certificate fresh until it is told to stop.
+    pub(crate) async fn keep(&self, mut stop: watch::Receiver<bool>) {
+        match self {
+            Self::Files(keeper) => tokio::select! {
+                () = keeper.watch(TLS_WATCH) => {}
+                _ = stop.wait_for(|stop| *stop) => {}
+            },
+            Self::Acme(renewal) => renewal.run(stop).await,
+        }
+    }
+
+    pub(crate) fn status(&self) -> CertificateStatus {
+        let renewal = match self {
+            Self::Files(_) => None,
+            Self::Acme(renewal) => Some(renewal.status()),
+        };
+        let is_placeholder = renewal
+            .as_ref()
+            .is_some_and(|renewal| renewal.is_placeholder);
+        CertificateStatus {
+            certificate: match self {
+                _ if is_placeholder => "none yet",
+                Self::Files(_) => "files",
+                Self::Acme(_) => "acme",
+            },
+            certificate_expires_at: (!is_placeholder).then(|| self.tls().expires_at()),
+            renewal,
+        }
+    }
+}
+
+impl FileKeeper {
     /// Reads certificate and key.
-    pub(crate) fn of_files(files: TlsFiles, clock: Clock) -> Result<Self, TlsError> {
+    fn open(files: TlsFiles, clock: Clock) -> Result<Self, TlsError> {
         let tls = Tls::new(read(&files)?);
         let tls = tls.map_err(|error| of_certificate(&files, error.to_string()))?;
         Ok(Self {
@@ -41,12 +140,8 @@ impl Keeper {
         })
     }
 
-    pub(crate) fn tls(&self) -> &Arc<Tls> {
-        &self.tls
-    }
-
     /// Puts the files' content in force. If it cannot be used, what was in force stays.
-    pub(crate) fn reload(&self) -> Result<(), TlsError> {
+    fn reload(&self) -> Result<(), TlsError> {
         self.tls.install(read(&self.files)?);
         tracing::info!("the certificate of the HTTP listener was read again");
         Ok(())
@@ -54,7 +149,7 @@ impl Keeper {
 
     /// Looks `every` so often whether a file has changed, and reloads then; a program that renews certificates writes two files one after the other, so a
     /// pair that does not fit is tried again. Runs until it is dropped.
-    pub(crate) async fn keep(&self, every: Duration) {
+    async fn watch(&self, every: Duration) {
         let mut ticks = interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut seen = self.changed_at();
@@ -100,7 +195,7 @@ fn of_key(files: &TlsFiles, reason: String) -> TlsError {
 }
 
 fn fault(variable: &'static str, path: &Path, reason: String) -> TlsError {
-    TlsError {
+    TlsError::File {
         variable,
         path: path.to_owned(),
         reason,
@@ -124,8 +219,8 @@ mod tests {
         files
     }
 
-    fn open(files: TlsFiles) -> Result<Keeper, TlsError> {
-        Keeper::of_files(files, Clock::system())
+    fn open(files: TlsFiles) -> Result<FileKeeper, TlsError> {
+        FileKeeper::open(files, Clock::system())
     }
 
     #[tokio::test]
@@ -145,7 +240,7 @@ mod tests {
 
         let keeping = Arc::clone(&keeper);
         let every = Duration::from_millis(5);
-        let keeping = tokio::spawn(async move { keeping.keep(every).await });
+        let keeping = tokio::spawn(async move { keeping.watch(every).await });
         while Arc::ptr_eq(&first, &keeper.tls.certificate()) {
             write(directory.path());
             tokio::time::sleep(every * 4).await;

@@ -20,6 +20,7 @@ mod tls;
 mod validity;
 
 pub use body::{DeleteBody, InvalidBody, PublishBody, parse_object};
+pub(crate) use certificate::{Certificate, ExpiryWarning};
 pub(crate) use keeper::Keeper;
 pub use keeper::TlsError;
 pub use names::{NameClass, NameOwner, is_publishable_value, publishable_owner};
@@ -27,6 +28,7 @@ pub use route::{ROUTES, Route};
 pub use server::{HttpListener, HttpServer};
 pub(crate) use service::Service;
 pub(crate) use tls::Tls;
+pub(crate) use validity::Validity;
 
 use crate::access::bucket::TokenBuckets;
 use crate::config::{Config, HttpConfig, Rate};

@@ -4,6 +4,7 @@ use super::Api;
 use super::connections::Place;
 use super::reply::{ErrorMedia, Reply};
 use super::service::{Reach, Service};
+use super::tls::CHALLENGE_PROTOCOL;
 use crate::limits::{DRAIN, HTTP_CONNECTION, HTTP_HEADER_OCTETS, HTTP_READ};
 use crate::metrics::{ConnectionEvent, Part};
 use crate::repeated::log_repeated;
@@ -153,6 +154,8 @@ async fn connection(
         _ = stopped.wait_for(|stopped| *stopped) => return,
     };
     match stream {
+        // The CA has seen what it came for (RFC 8737 3).
+        Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(CHALLENGE_PROTOCOL) => {}
         Ok(Ok(stream)) => converse(stream, peer, &place, service, stopped).await,
         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),

@@ -180,6 +180,13 @@ fn http(all: &mut Exposition, metrics: &Metrics, observed: &Observed) {
     if let Some(at) = observed.certificate_expiry {
         expiry.count(&[], at);
     }
+    let renewals = all.counter(
+        "dmp_acme_renewals_total",
+        "Attempts to obtain a certificate from the CA, by result",
+    );
+    for (result, count) in metrics.renewals.read() {
+        renewals.count(&[("result", result)], count);
+    }
     let registrations = all.counter(
         "dmp_registration_total",
         "Requests to the registration routes, by result",

@@ -115,6 +115,14 @@ labels! {
 }
 
 labels! {
+    /// What an attempt to obtain a certificate led to.
+    Renewal {
+        Success = "success",
+        Failure = "failure",
+    }
+}
+
+labels! {
     /// What became of a transaction.
     StoreWrite {
         Committed = "committed",

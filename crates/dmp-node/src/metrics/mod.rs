@@ -18,8 +18,8 @@ pub(crate) use dns::{DnsTally, Kind, Outcome, Request, ThreadTally};
 pub(crate) use exposition::Format;
 pub(crate) use families::{Observed, expose};
 pub(crate) use labels::{
-    Claim, ConnectionEvent, Dropped, Labelled, Limited, Part, Registration, Role, StoreWrite,
-    Update,
+    Claim, ConnectionEvent, Dropped, Labelled, Limited, Part, Registration, Renewal, Role,
+    StoreWrite, Update,
 };
 pub use panics::log_panics;
 
@@ -70,6 +70,7 @@ pub struct Metrics {
     http_requests: Mutex<BTreeMap<(&'static str, u16), u64>>,
     http_durations: Histogram<{ DURATIONS.len() }>,
     pub(crate) registrations: Labelled<Registration>,
+    pub(crate) renewals: Labelled<Renewal>,
     pub(crate) store_writes: Labelled<StoreWrite>,
     commit_durations: Histogram<{ DURATIONS.len() }>,
     commit_requests: Histogram<{ GROUPS.len() }>,
@@ -107,6 +108,7 @@ impl Metrics {
             http_requests: Mutex::default(),
             http_durations: Histogram::new(DURATIONS),
             registrations: Labelled::default(),
+            renewals: Labelled::default(),
             store_writes: Labelled::default(),
             commit_durations: Histogram::new(DURATIONS),
             commit_requests: Histogram::new(GROUPS),

@@ -97,6 +97,8 @@ impl Site {
             ("dns.rate_exempt" | "http.trusted_proxies", _) => r#"["192.0.2.0/24"]"#.into(),
             ("dns.apex_ns", _) => r#"["ns.mesh.example"]"#.into(),
             ("registration.allowlist", _) => r#"["else.example"]"#.into(),
+            ("acme.names", _) => r#"["www.mesh.example"]"#.into(),
+            ("acme.directory", _) => r#""https://ca.example/directory""#.into(),
             (_, Kind::Switch) => (base != "true").to_string(),
             (_, Kind::Integer | Kind::Number) => {
                 let number: f64 = base.parse().unwrap_or(6.0);
@@ -124,7 +126,8 @@ fn toml(base: &[(&str, String)], other: &[(&str, String)]) -> String {
 }
 
 /// Settings that make sense together only, or that nothing but a check looks at; they have tests of their own.
-const APART: [&str; 3] = [
+const APART: [&str; 4] = [
+    "acme.enabled",
     "http.tls_certificate",
     "http.tls_key",
     "http.allow_open_public_bind",
@@ -168,6 +171,9 @@ async fn every_live_setting_comes_into_force_and_every_other_waits() {
     let tls = ["http.tls_certificate", "http.tls_key"].map(|key| (key, r#""other.pem""#.into()));
     let reloaded = site.reload(&tls).unwrap();
     assert_eq!(reloaded.restart, ["http.tls_certificate", "http.tls_key"]);
+    let acme = ["acme.enabled", "acme.terms_agreed"].map(|key| (key, "true".into()));
+    let reloaded = site.reload(&acme).unwrap();
+    assert_eq!(reloaded.restart, ["acme.enabled", "acme.terms_agreed"]);
     assert!(site.in_force() == before);
     site.node.shutdown().await;
 }

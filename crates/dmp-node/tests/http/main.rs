@@ -1,5 +1,7 @@
 //! The HTTP interface of a whole node over loopback sockets (node.md 6 and 14).
 
+mod acme;
+mod acme_server;
 mod authorization;
 mod contract;
 mod metrics;

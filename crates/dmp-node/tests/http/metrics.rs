@@ -14,6 +14,7 @@ use std::time::Duration;
 
 /// Every family with its type; whoever adds one tells operators what it is for.
 const FAMILIES: &[(&str, &str)] = &[
+    ("dmp_acme_renewals_total", "counter"),
     ("dmp_build_info", "gauge"),
     ("dmp_claims_evicted_total", "counter"),
     ("dmp_claims_total", "counter"),
