@@ -14,8 +14,8 @@ use crate::limits;
 use crate::name::{self, Name};
 use crate::query::{Query, starts_with_mailbox};
 use crate::rcode::{Class, Opcode, Rcode, Rtype};
-use crate::reply::{Counts, Head, write};
-use crate::txt::PackedRrset;
+use crate::reply::{Counts, Head, write, write_records};
+use crate::txt::{PackedRrset, TTL_AT};
 use crate::wire::Writer;
 
 /// Seconds of the SOA: how secondaries would behave (node.md 2.4).
@@ -87,9 +87,9 @@ pub fn answer<V: ZoneView + ?Sized>(
     exchange: Exchange<'_>,
     out: &mut [u8],
 ) -> Answered {
-    let mut buffer = [0; limits::NAME];
+    let mut buffer = [0; limits::NAME + 1];
     let owner = query.lower_name(&mut buffer);
-    answer_located(view, query, owner, view.txt(owner), exchange, out)
+    answer_located(view, query, owner, view.txt(owner), &exchange, out)
 }
 
 /// [`answer`] for a caller that has looked the name up already, as a batch does whose memory accesses overlap:
@@ -99,11 +99,15 @@ pub fn answer_located<V: ZoneView + ?Sized>(
     query: &Query<'_>,
     owner: &[u8],
     located: Option<PackedRrset<'_>>,
-    exchange: Exchange<'_>,
+    exchange: &Exchange<'_>,
     out: &mut [u8],
 ) -> Answered {
-    if let Err(reply) = check_request(query, exchange.cookie) {
-        return respond(query, reply, exchange, out);
+    let is_usual = query.opcode() == Opcode::QUERY
+        && query.class() == Class::IN
+        && query.rtype() == Rtype::TXT
+        && query.edns().is_none_or(|edns| edns.version == 0);
+    if !is_usual && let Err(reply) = check_request(query, &exchange.cookie) {
+        return respond(query, reply, *exchange, out);
     }
     let live = located
         .map(|rrset| (rrset, rrset.live(exchange.now)))
@@ -111,22 +115,36 @@ pub fn answer_located<V: ZoneView + ?Sized>(
     let (Some((rrset, live)), Rtype::TXT) = (live, query.rtype()) else {
         return answer_cold(view, query, owner, live.is_some(), exchange, out);
     };
-    let rotation = usize::from(query.id()) % usize::from(live.count);
-    let ttl = live.shortest.min(view.ttl()).max(1).to_be_bytes();
+    let ttl = live.shortest.min(view.ttl()).max(1);
+    // Any order is right (RFC 2181 5); beginning elsewhere each time lets every value be first for somebody.
+    let rotated = || {
+        let records = || rrset.live_records(exchange.now).map(|(record, _)| record);
+        let rotation = usize::from(query.id() % live.count);
+        records().skip(rotation).chain(records().take(rotation))
+    };
+    let written = match live.count {
+        1 => write_records(
+            query,
+            exchange,
+            out,
+            live.octets,
+            ttl,
+            [live.first].into_iter(),
+        ),
+        _ => write_records(query, exchange, out, live.octets, ttl, rotated()),
+    };
+    if let Some(answered) = written {
+        return answered;
+    }
     let limit = exchange.limit(query);
     write(query, exchange, out, Head::NOERROR, |writer| {
         if writer.position() + live.octets > limit {
             return None;
         }
-        // Any order is right (RFC 2181 5); beginning elsewhere each time lets every value be first for somebody.
-        let rotated = rrset
-            .live_records(exchange.now)
-            .skip(rotation)
-            .chain(rrset.live_records(exchange.now).take(rotation));
-        for (record, _) in rotated {
+        for record in rotated() {
             let at = writer.position();
             writer.put(record)?;
-            writer.patch(at + 6, &ttl)?;
+            writer.patch(at + TTL_AT, &ttl.to_be_bytes())?;
         }
         Some(Counts {
             answer: live.count,
@@ -158,7 +176,7 @@ impl Apex {
 }
 
 /// What can be said of a request without looking anything up (node.md 2.9).
-fn check_request(query: &Query<'_>, cookie: Proof) -> Result<(), Reply<'static>> {
+fn check_request(query: &Query<'_>, cookie: &Proof) -> Result<(), Reply<'static>> {
     let refuse = |rcode, error: Option<u16>| {
         let error = error.map(|code| ExtendedError { code, text: "" });
         Err(Reply {
@@ -203,7 +221,7 @@ fn answer_cold<V: ZoneView + ?Sized>(
     query: &Query<'_>,
     owner: &[u8],
     has_txt: bool,
-    exchange: Exchange<'_>,
+    exchange: &Exchange<'_>,
     out: &mut [u8],
 ) -> Answered {
     let zone = match view.authority(owner) {
@@ -218,7 +236,7 @@ fn answer_cold<V: ZoneView + ?Sized>(
                 standing: Standing::NotAuthoritative,
                 error,
             };
-            return respond(query, reply, exchange, out);
+            return respond(query, reply, *exchange, out);
         }
         Authority::Hosted | Authority::Elsewhere => None,
     };

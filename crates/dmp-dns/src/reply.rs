@@ -5,8 +5,9 @@
 
 use crate::cookie::Proof;
 use crate::limits;
-use crate::query::{OPTION_COOKIE, OPTION_NSID, Query};
+use crate::query::{Edns, OPTION_COOKIE, OPTION_NSID, Query};
 use crate::rcode::{Opcode, Rcode, Rtype};
+use crate::txt;
 use crate::wire::Writer;
 
 /// Extended DNS error option (RFC 8914 2).
@@ -138,7 +139,7 @@ pub fn respond(
         error: reply.error,
         truncated: false,
     };
-    write(query, exchange, out, head, |_| Some(Counts::default()))
+    write(query, &exchange, out, head, |_| Some(Counts::default()))
 }
 
 /// Writes the short answer by which a limiter tells an unproven client how to come through: BADCOOKIE with a cookie to
@@ -157,7 +158,7 @@ pub fn slipped(query: &Query<'_>, exchange: Exchange<'_>, out: &mut [u8]) -> Ans
             head.rcode = Rcode::SERVFAIL;
         }
     }
-    write(query, exchange.unidentified(), out, head, |_| {
+    write(query, &exchange.unidentified(), out, head, |_| {
         Some(Counts::default())
     })
 }
@@ -230,7 +231,7 @@ pub(crate) struct Counts {
 #[inline]
 pub(crate) fn write(
     query: &Query<'_>,
-    exchange: Exchange<'_>,
+    exchange: &Exchange<'_>,
     out: &mut [u8],
     mut head: Head<'_>,
     body: impl FnOnce(&mut Writer<'_>) -> Option<Counts>,
@@ -257,7 +258,7 @@ pub(crate) fn write(
             Counts::default()
         });
         put_opt(&mut writer, query, exchange, &head, limit)?;
-        put_header(&mut writer, query, &head, &counts)?;
+        writer.patch(2, &header(query, &head, &counts))?;
         Some(counts)
     });
     let Some(counts) = written else {
@@ -281,13 +282,50 @@ pub(crate) fn write(
     }
 }
 
+/// An answer to a query out of whole records, when it needs nothing but them: no option in the OPT record, everything
+/// within the limit. `None`: [`write`] must do it; what this writes, that would write the same.
+///
+/// `records` are `octets` long together, each beginning with the twelve octets of [`crate::txt::pack`].
 #[inline]
-fn put_header(
-    writer: &mut Writer<'_>,
+pub(crate) fn write_records<'r>(
     query: &Query<'_>,
-    head: &Head<'_>,
-    counts: &Counts,
-) -> Option<()> {
+    exchange: &Exchange<'_>,
+    out: &mut [u8],
+    octets: usize,
+    ttl: u32,
+    records: impl Iterator<Item = &'r [u8]>,
+) -> Option<Answered> {
+    let echo = query.echo();
+    let edns = query.edns();
+    let len = echo.len() + octets + edns.map_or(0, |_| OPT);
+    let wants_options = exchange.nsid.is_some() && edns.is_some_and(|edns| edns.wants_nsid);
+    if exchange.cookie != Proof::Absent || wants_options || len > exchange.limit(query) {
+        return None;
+    }
+    let (echoed, mut rest) = out.get_mut(..len)?.split_at_mut_checked(echo.len())?;
+    echoed.copy_from_slice(echo);
+    let mut counts = Counts::default();
+    for record in records {
+        let (place, behind) = rest.split_at_mut_checked(record.len())?;
+        place.copy_from_slice(record);
+        *place.get_mut(txt::TTL_AT..)?.first_chunk_mut()? = ttl.to_be_bytes();
+        rest = behind;
+        counts.answer += 1;
+    }
+    if let Some(edns) = edns {
+        *rest.first_chunk_mut()? = opt(edns, exchange, Rcode::NOERROR);
+    }
+    *echoed.get_mut(2..)?.first_chunk_mut()? = header(query, &Head::NOERROR, &counts);
+    Some(Answered {
+        len,
+        rcode: Rcode::NOERROR,
+        class: AnswerClass::Positive,
+    })
+}
+
+/// The header behind its id, which is the query's.
+#[inline]
+fn header(query: &Query<'_>, head: &Head<'_>, counts: &Counts) -> [u8; limits::HEADER - 2] {
     let flags = query.message().get(2).copied().unwrap_or_default();
     let authoritative = if head.standing == Standing::Authoritative {
         0x04
@@ -299,8 +337,8 @@ fn put_header(
     let [authority0, authority1] = counts.authority.to_be_bytes();
     let additional = counts.additional + u16::from(query.edns().is_some());
     let [additional0, additional1] = additional.to_be_bytes();
-    // The id stands there already. Opcode and RD are the query's; RA, Z, AD and CD stay clear (node.md 2.5).
-    let header = [
+    // Opcode and RD are the query's; RA, Z, AD and CD stay clear (node.md 2.5).
+    [
         0x80 | flags & 0x79 | authoritative | truncated,
         (head.rcode.0 & 15) as u8,
         0,
@@ -311,28 +349,32 @@ fn put_header(
         authority1,
         additional0,
         additional1,
-    ];
-    writer.patch(2, &header)
+    ]
 }
 
+/// The OPT record without options.
 #[inline]
+fn opt(edns: &Edns, exchange: &Exchange<'_>, rcode: Rcode) -> [u8; OPT] {
+    let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 }; // RFC 3225 3
+    let [type0, type1] = Rtype::OPT.0.to_be_bytes();
+    let [payload0, payload1] = exchange.transport.payload().to_be_bytes();
+    let rcode_high = (rcode.0 >> 4) as u8;
+    [
+        0, type0, type1, payload0, payload1, rcode_high, 0, dnssec_ok, 0, 0, 0,
+    ]
+}
+
 fn put_opt(
     writer: &mut Writer<'_>,
     query: &Query<'_>,
-    exchange: Exchange<'_>,
+    exchange: &Exchange<'_>,
     head: &Head<'_>,
     limit: usize,
 ) -> Option<()> {
     let Some(edns) = query.edns() else {
         return Some(());
     };
-    let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 }; // RFC 3225 3
-    let [type0, type1] = Rtype::OPT.0.to_be_bytes();
-    let [payload0, payload1] = exchange.transport.payload().to_be_bytes();
-    let rcode_high = (head.rcode.0 >> 4) as u8;
-    writer.put(&[
-        0, type0, type1, payload0, payload1, rcode_high, 0, dnssec_ok, 0, 0, 0,
-    ])?;
+    writer.put(&opt(edns, exchange, head.rcode))?;
     let nsid = exchange.nsid.filter(|_| edns.wants_nsid);
     let cookie = exchange.cookie.answer();
     if head.error.is_some() || cookie.is_some() || nsid.is_some() {
@@ -382,7 +424,7 @@ fn put_options(
 
 /// Octets of the OPT record that an answer needs at least.
 #[inline]
-fn opt_len(query: &Query<'_>, exchange: Exchange<'_>) -> usize {
+fn opt_len(query: &Query<'_>, exchange: &Exchange<'_>) -> usize {
     match (query.edns(), exchange.cookie.answer()) {
         (None, _) => 0,
         (Some(_), None) => OPT,

@@ -7,6 +7,8 @@ use crate::wire::{Malformed, Reader};
 
 /// Octets before the RDATA of a packed record: owner pointer, type, class, TTL, length.
 const RECORD_HEAD: usize = 12;
+/// Offset of the TTL in a packed record.
+pub(crate) const TTL_AT: usize = 6;
 
 /// RDATA of `value`: pieces of 255 octets, the last one shorter; an empty value is one empty string (records.md 5.1).
 pub fn encode_rdata(value: &[u8]) -> Vec<u8> {
@@ -73,7 +75,9 @@ pub struct PackedRrset<'a>(&'a [u8]);
 
 /// What an answer needs to know of a packed RRset before it writes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Live {
+pub(crate) struct Live<'a> {
+    /// The first record of a live value.
+    pub(crate) first: &'a [u8],
     /// How many values are live.
     pub(crate) count: u16,
     /// Octets of their records.
@@ -84,6 +88,7 @@ pub(crate) struct Live {
 
 impl<'a> PackedRrset<'a> {
     /// Borrows what [`pack`] wrote, one call after the other.
+    #[inline]
     pub fn new(packed: &'a [u8]) -> Self {
         Self(packed)
     }
@@ -95,13 +100,17 @@ impl<'a> PackedRrset<'a> {
     }
 
     #[inline]
-    pub(crate) fn live(self, now: u64) -> Live {
+    pub(crate) fn live(self, now: u64) -> Live<'a> {
         let mut live = Live {
+            first: &[],
             count: 0,
             octets: 0,
             shortest: u32::MAX,
         };
         for (record, remaining) in self.live_records(now) {
+            if live.count == 0 {
+                live.first = record;
+            }
             live.count = live.count.saturating_add(1);
             live.octets = live.octets.saturating_add(record.len());
             live.shortest = live.shortest.min(remaining);

@@ -48,6 +48,11 @@ impl<'a> Reader<'a> {
         self.at
     }
 
+    /// [`Reader::position`]; nothing longer than 65 535 octets is a message.
+    pub(crate) fn position16(&self) -> Result<u16, Malformed> {
+        u16::try_from(self.at).map_err(|_| Malformed::Trailing)
+    }
+
     pub(crate) fn is_at_end(&self) -> bool {
         self.at >= self.message.len()
     }

@@ -186,7 +186,7 @@ fn check_readers(bytes: &[u8]) {
     let signature = sign_request(&key, &mut request, NOW).unwrap();
     let _ = signature.verify_answer(bytes, NOW);
     if let Ok(query) = Query::parse(bytes) {
-        let mut buffer: NameBuffer = [0; 255];
+        let mut buffer: NameBuffer = [0; 256];
         assert_eq!(query.lower_name(&mut buffer).len(), query.name().len());
         let ring = std::collections::HashMap::from([(name("k"), std::sync::Arc::new(key))]);
         if let Err(failure) = authenticate(&query, &ring, NOW) {

@@ -75,30 +75,27 @@ impl fmt::Display for BindHost {
 /// An address prefix such as `10.0.0.0/8`; an address alone is the prefix of its full length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prefix {
-    network: IpAddr,
-    length: u8,
+    /// First address, IPv4 mapped into IPv6.
+    network: u128,
+    mask: u128,
+    /// Whether it is one of IPv4, which no prefix of IPv6 contains.
+    is_ipv4: bool,
 }
 
 impl Prefix {
     /// Whether the address is inside. An IPv4 address mapped into IPv6 is the IPv4 address.
+    #[inline]
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.network, address.to_canonical()) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let difference = network.to_bits() ^ address.to_bits();
-                difference
-                    .checked_shr(32 - u32::from(self.length))
-                    .unwrap_or(0)
-                    == 0
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let difference = network.to_bits() ^ address.to_bits();
-                difference
-                    .checked_shr(128 - u32::from(self.length))
-                    .unwrap_or(0)
-                    == 0
-            }
-            _ => false,
-        }
+        let address = mapped(address);
+        address & self.mask == self.network && (address >> 32 == 0xffff) == self.is_ipv4
+    }
+}
+
+#[inline]
+fn mapped(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(ip) => 0xffff << 32 | u128::from(u32::from(ip)),
+        IpAddr::V6(ip) => u128::from(ip),
     }
 }
 
@@ -113,10 +110,13 @@ impl FromStr for Prefix {
         let network: IpAddr = network.parse().map_err(drop)?;
         let longest = if network.is_ipv4() { 32 } else { 128 };
         let length = length.unwrap_or(longest);
-        if length > longest {
-            return Err(());
-        }
-        Ok(Self { network, length })
+        let host = longest.checked_sub(length).ok_or(())?;
+        let mask = u128::MAX.checked_shl(u32::from(host)).unwrap_or(0);
+        Ok(Self {
+            network: mapped(network) & mask,
+            mask,
+            is_ipv4: network.is_ipv4(),
+        })
     }
 }
 
@@ -164,6 +164,7 @@ mod tests {
         assert!(!inside("0.0.0.0/0", "2001:db8::1"));
         assert!(inside("2001:db8::/32", "2001:db8:ffff::1"));
         assert!(inside("::/0", "2001:db8::1"));
+        assert!(!inside("::/0", "192.0.2.1"));
         for wrong in ["10.0.0.0/33", "10.0.0/8", "::/129", "proxy", "10.0.0.0/"] {
             assert!(wrong.parse::<Prefix>().is_err(), "{wrong}");
         }

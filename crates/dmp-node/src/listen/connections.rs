@@ -174,11 +174,12 @@ impl Drop for Busy {
 
 #[cfg(test)]
 mod tests {
+    use super::super::prefix::mapped;
     use super::*;
     use crate::settings::PrefixLengths;
 
     fn prefix(third: u8) -> Prefix {
-        Prefix::of([192, 0, third, 77].into(), PrefixLengths::default())
+        Prefix::of(mapped([192, 0, third, 77].into()), PrefixLengths::default())
     }
 
     #[tokio::test]

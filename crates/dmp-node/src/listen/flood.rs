@@ -9,6 +9,7 @@ use dmp_dns::{Rcode, Rtype};
 
 use super::guard::{Guard, Sender};
 use super::pipeline::{self, Buffers};
+use super::prefix::mapped;
 use crate::access::Author;
 use crate::clock::Clock;
 use crate::context::{Context, Operation};
@@ -70,7 +71,7 @@ impl Node {
         let reply = Box::new(move |answer| *place.lock().unwrap() = answer);
         let sender = Sender {
             transport,
-            peer,
+            peer: mapped(peer),
             at,
         };
         pipeline::handle(

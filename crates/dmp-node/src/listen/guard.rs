@@ -6,13 +6,13 @@
 
 use std::hash::BuildHasher;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use dmp_dns::Rcode;
 use dmp_dns::answer::{AnswerClass, Answered, Exchange, Transport, slipped};
-use dmp_dns::cookie::Proof;
+use dmp_dns::cookie::{Cookie, Proof};
 use dmp_dns::query::Query;
 use foldhash::quality::RandomState;
 
@@ -48,8 +48,8 @@ pub(super) struct Guard {
 pub(super) struct Sender {
     /// UDP or TCP; only over UDP the address may be forged.
     pub(super) transport: Transport,
-    /// The address an answer goes to.
-    pub(super) peer: IpAddr,
+    /// The address an answer goes to, IPv4 mapped into IPv6.
+    pub(super) peer: Ipv6Addr,
     /// [`Guard::micros`] when it was received.
     pub(super) at: u64,
 }
@@ -181,19 +181,23 @@ impl Guard {
     }
 
     /// Whether nothing is limited for this address.
-    pub(super) fn is_exempt(&self, address: IpAddr) -> bool {
+    #[inline]
+    pub(super) fn is_exempt(&self, address: Ipv6Addr) -> bool {
+        let address = IpAddr::V6(address);
         self.exempt.iter().any(|prefix| prefix.contains(address))
     }
 
-    /// The exchange that `query` began, its cookie judged at `now` (Unix seconds).
-    pub(super) fn exchange(&self, query: &Query<'_>, sender: &Sender, now: u64) -> Exchange<'_> {
-        let mut exchange = Exchange::new(sender.transport, now);
+    /// An exchange by `transport` at `now` (Unix seconds) that no cookie begins.
+    pub(super) fn exchange(&self, transport: Transport, now: u64) -> Exchange<'_> {
+        let mut exchange = Exchange::new(transport, now);
         exchange.nsid = self.nsid.as_deref();
-        if let Some(cookie) = query.cookie() {
-            let secrets = self.cookies.at(now);
-            exchange.cookie = secrets.judge(Some(cookie), sender.peer, now);
-        }
         exchange
+    }
+
+    /// What the cookie of a request from `peer` proves at `now` (Unix seconds).
+    pub(super) fn judge(&self, cookie: Cookie<'_>, peer: Ipv6Addr, now: u64) -> Proof {
+        let secrets = self.cookies.at(now);
+        secrets.judge(Some(cookie), peer.to_canonical(), now)
     }
 
     /// Where an unsigned UPDATE comes from, as the claim policy counts it (W-11).
@@ -215,18 +219,25 @@ impl Guard {
     }
 
     /// Whether an answer of this kind may go to `sender`, whose request proves what `proof` says.
-    pub(super) fn decide(&self, kind: AnswerKind, sender: &Sender, proof: Proof) -> Fate {
+    #[inline]
+    pub(super) fn decide(&self, kind: AnswerKind, sender: &Sender, proof: &Proof) -> Fate {
         let Some(rates) = &self.rates else {
             return Fate::Answer;
         };
-        if sender.transport == Transport::Tcp || proof.is_valid() {
+        // Who is exempt takes nothing from the others of its network.
+        if sender.transport == Transport::Tcp || proof.is_valid() || self.is_exempt(sender.peer) {
             return Fate::Answer;
         }
+        self.charge(rates, kind, sender, proof)
+    }
+
+    /// Takes a token of the sender's network for an answer of this kind.
+    #[inline(never)]
+    fn charge(&self, rates: &RateTable, kind: AnswerKind, sender: &Sender, proof: &Proof) -> Fate {
         let key = (kind, Prefix::of(sender.peer, self.lengths));
         let metrics = self.context.metrics();
         match rates.take(self.hasher.hash_one(key), sender.at) {
             Taken::Granted => Fate::Answer,
-            _ if self.is_exempt(sender.peer) => Fate::Answer,
             // There is no shorter answer to it.
             Taken::Slipped if kind != AnswerKind::Unreadable => {
                 let cookie = proof.answer().map_or(Limited::Slip, |_| Limited::Cookie);
@@ -245,18 +256,19 @@ impl Guard {
 
     /// What goes to `sender` after an answer to `query` was written to `out`: that, a shorter one written over it, or
     /// nothing.
+    #[inline]
     pub(super) fn settle(
         &self,
         query: &Query<'_>,
-        exchange: Exchange<'_>,
+        exchange: &Exchange<'_>,
         sender: &Sender,
         answered: Answered,
         out: &mut [u8],
     ) -> Settled {
         let kind = AnswerKind::Query(answered.class);
-        let (answered, outcome) = match self.decide(kind, sender, exchange.cookie) {
+        let (answered, outcome) = match self.decide(kind, sender, &exchange.cookie) {
             Fate::Answer => (answered, Outcome::Answered),
-            Fate::Slip => (slipped(query, exchange, out), Outcome::RateLimited),
+            Fate::Slip => (slipped(query, *exchange, out), Outcome::RateLimited),
             Fate::Silence => (Answered { len: 0, ..answered }, Outcome::RateLimited),
         };
         Settled {

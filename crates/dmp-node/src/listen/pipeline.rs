@@ -51,7 +51,7 @@ pub(super) fn handle(
         context.metrics().panics.count(Part::Dns);
         let kind = AnswerKind::Query(AnswerClass::Error);
         if let Some(reply) = reply
-            && guard.decide(kind, &sender, Proof::Absent) == Fate::Answer
+            && guard.decide(kind, &sender, &Proof::Absent) == Fate::Answer
         {
             let answer = servfail(message, sender.transport);
             let request = Request::new(sender.transport, sender.peer, Kind::Unread);
@@ -87,7 +87,8 @@ fn dispatch(
             if length == 0 {
                 let dropped = context.metrics().dropped(transport);
                 dropped.count(Dropped::Unanswerable);
-            } else if guard.decide(AnswerKind::Unreadable, &sender, Proof::Absent) == Fate::Answer {
+            } else if guard.decide(AnswerKind::Unreadable, &sender, &Proof::Absent) == Fate::Answer
+            {
                 let rcode = Rcode(u16::from(header[3] & 15));
                 tally.answer(request, Outcome::Malformed, rcode, length);
                 send(reply, header[..length].to_vec());
@@ -99,9 +100,13 @@ fn dispatch(
     tests::break_off_if_asked(&query);
     let kind = Kind::of(&query);
     let request = Request::new(transport, peer, kind);
-    let mut exchange = guard.exchange(&query, &sender, context.clock().seconds());
+    let now = context.clock().seconds();
+    let mut exchange = guard.exchange(transport, now);
+    if let Some(cookie) = query.cookie() {
+        exchange.cookie = guard.judge(cookie, peer, now);
+    }
     let limited = |kind, reply: &mut Option<ReplyTo>| {
-        let fate = guard.decide(kind, &sender, exchange.cookie);
+        let fate = guard.decide(kind, &sender, &exchange.cookie);
         if fate == Fate::Slip {
             let mut answer = vec![0; UDP_ANSWER_OCTETS];
             let written = slipped(&query, exchange, &mut answer);
@@ -143,9 +148,9 @@ fn dispatch(
     if let Authentication::Signed(signed) = &authentication {
         exchange.reserve = signed.answer_room();
     }
-    let mut name = [0; NAME_OCTETS];
+    let mut name = [0; NAME_OCTETS + 1];
     let owner = query.lower_name(&mut name);
-    let located = reader.locate(owner, reader.hash(owner), &mut buffers.records);
+    let located = reader.search(owner, &mut buffers.records);
     let view = AnswerView::new(
         reader,
         guard.live().served(),
@@ -159,7 +164,7 @@ fn dispatch(
         // Nothing else fails here (node.md 2.6).
         log_repeated!(warn, "a name holds more than a DNS message can carry");
     }
-    let settled = guard.settle(&query, exchange, &sender, answered, &mut buffers.answer);
+    let settled = guard.settle(&query, &exchange, &sender, answered, &mut buffers.answer);
     tally.request(request, settled.outcome);
     if settled.len == 0 {
         return;

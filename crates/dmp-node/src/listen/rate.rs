@@ -24,6 +24,10 @@ const TAG_SHIFT: u32 = TIME_BITS + 1;
 const WINDOW: f64 = (1_u64 << (TIME_BITS - 1)) as f64;
 /// Buckets a key can be in: one cache line.
 const WAYS: usize = 8;
+const _: () = assert!(
+    (RATE_BUCKETS / WAYS).is_power_of_two(),
+    "a mask finds the set of a key"
+);
 
 /// Buckets of one rate and burst for any number of keys.
 pub(super) struct RateTable {
@@ -74,9 +78,10 @@ impl RateTable {
     }
 
     /// Takes a token of `key` at `micros`.
+    #[inline]
     pub(super) fn take(&self, key: u64, micros: u64) -> Taken {
         let (now, tag) = (micros & TIME, key >> TAG_SHIFT);
-        let Set(buckets) = &self.sets[key as usize % self.sets.len()];
+        let Set(buckets) = &self.sets[key as usize & (self.sets.len() - 1)];
         loop {
             let (bucket, word) = find(buckets, tag, |word| self.missing(word, now));
             let is_own = word >> TAG_SHIFT == tag;
@@ -123,20 +128,16 @@ impl fmt::Debug for RateTable {
 }
 
 /// The bucket of this tag with what it holds, or the fullest.
+#[inline]
 fn find(buckets: &[AtomicU64; WAYS], tag: u64, missing: impl Fn(u64) -> u64) -> (&AtomicU64, u64) {
-    let mut fullest = (&buckets[0], buckets[0].load(Ordering::Relaxed));
-    let mut least = u64::MAX;
-    for bucket in buckets {
-        let word = bucket.load(Ordering::Relaxed);
-        if word >> TAG_SHIFT == tag {
-            return (bucket, word);
-        }
-        let missing = missing(word);
-        if missing < least {
-            (fullest, least) = ((bucket, word), missing);
-        }
-    }
-    fullest
+    let held = || {
+        buckets
+            .iter()
+            .map(|bucket| (bucket, bucket.load(Ordering::Relaxed)))
+    };
+    let own = held().find(|(_, word)| word >> TAG_SHIFT == tag);
+    own.or_else(|| held().min_by_key(|(_, word)| missing(*word)))
+        .unwrap_or((&buckets[0], 0))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 
 use std::io;
 use std::mem::{size_of, zeroed};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -353,6 +353,7 @@ pub(super) enum Datagram<'b> {
 
 impl<'b> Requests<'b> {
     /// The octets of request `index`, which is below what `receive` returned.
+    #[inline]
     pub(super) fn datagram(self, index: usize) -> Datagram<'b> {
         // SAFETY: the batch outlives 'b and nothing writes these parts of it meanwhile (see `Batch::split`).
         let batch = unsafe { &*self.batch };
@@ -377,9 +378,9 @@ impl<'b> Requests<'b> {
         }
     }
 
-    /// Who sent request `index`; an IPv4 address as such on an IPv6 socket too.
+    /// Who sent request `index`; an IPv4 address mapped into IPv6 on a socket of either family.
     #[inline]
-    pub(super) fn peer(self, index: usize) -> IpAddr {
+    pub(super) fn peer(self, index: usize) -> Ipv6Addr {
         // SAFETY: as in `datagram`; the kernel has written an address of the family it names, which fits the storage.
         unsafe {
             let batch = &*self.batch;
@@ -387,10 +388,10 @@ impl<'b> Requests<'b> {
             let name = batch.names.at(index);
             if c_int::from((*name).ss_family) == libc::AF_INET6 {
                 let address = (*name.cast::<libc::sockaddr_in6>()).sin6_addr;
-                IpAddr::from(Ipv6Addr::from(address.s6_addr)).to_canonical()
+                Ipv6Addr::from(address.s6_addr)
             } else {
                 let address = (*name.cast::<libc::sockaddr_in>()).sin_addr;
-                IpAddr::from(Ipv4Addr::from(u32::from_be(address.s_addr)))
+                Ipv6Addr::from(0xffff_0000_0000 | u128::from(u32::from_be(address.s_addr)))
             }
         }
     }
@@ -438,6 +439,7 @@ impl Answers<'_> {
     }
 
     /// Queues the first `length` octets of the buffer as the answer to request `index`.
+    #[inline]
     pub(super) fn queue(&mut self, index: usize, length: usize) {
         // SAFETY: both indices are checked; the send header gets the addresses and lengths of memory of this batch, which
         // the kernel reads in `send` before any of it is used again.

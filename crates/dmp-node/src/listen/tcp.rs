@@ -20,7 +20,7 @@ use super::connections::{Busy, Connection};
 use super::entrance::Entrance;
 use super::guard::Sender;
 use super::pipeline::{self, Buffers};
-use super::prefix::Prefix;
+use super::prefix::{Prefix, mapped};
 use crate::context::Context;
 use crate::limits::{TCP_MESSAGE_DEADLINE, TCP_PIPELINE, TCP_REQUESTS, TCP_UNSENT};
 use crate::metrics::{ConnectionEvent, DnsTally, Dropped, Kind, Outcome, Request};
@@ -93,7 +93,7 @@ pub(super) async fn serve(
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let prefix = Prefix::of(peer.ip(), shared.entrance.guard().lengths());
+                    let prefix = Prefix::of(mapped(peer.ip()), shared.entrance.guard().lengths());
                     if let Some(connection) = shared.entrance.connections().admit(prefix) {
                         tasks.spawn(converse(Arc::clone(&shared), stream, peer, connection));
                     } else {
@@ -182,7 +182,7 @@ async fn read(
     let pipeline = Arc::new(Semaphore::new(TCP_PIPELINE));
     let context = shared.entrance.context();
     let zone = Arc::clone(context.zone());
-    let peer = peer.to_canonical();
+    let peer = mapped(peer);
     let (mut message, mut buffers) = (Vec::new(), Buffers::default());
     for _ in 0..TCP_REQUESTS {
         // More requests than places, or answers than are read, stay unread, which pushes back on the sender.

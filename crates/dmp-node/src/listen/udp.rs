@@ -2,7 +2,6 @@
 //!
 //! Plain queries are answered here without allocating; everything else goes to [`super::pipeline`].
 
-use std::hint::black_box;
 use std::net::UdpSocket;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -21,7 +20,7 @@ use crate::context::Context;
 use crate::limits::{BATCH, NAME_OCTETS};
 use crate::metrics::{DnsTally, Dropped, Kind, Request, ThreadTally};
 use crate::repeated::log_repeated;
-use crate::zone::{AnswerView, Reader};
+use crate::zone::{AnswerView, Candidate, Reader};
 
 /// Pause after an error of the socket, so that an error that stays does not take a core.
 const ERROR_PAUSE: Duration = Duration::from_millis(50);
@@ -36,7 +35,7 @@ pub(super) fn serve(entrance: &Entrance, socket: &Arc<UdpSocket>, stop: &AtomicB
     let mut thread = Thread {
         socket,
         reader: context.zone().reader(),
-        names: vec![[0; NAME_OCTETS]; BATCH].into_boxed_slice(),
+        names: vec![[0; NAME_OCTETS + 1]; BATCH].into_boxed_slice(),
         buffers: Buffers::default(),
         tally: context.metrics().dns_thread(),
         done: 0,
@@ -94,7 +93,7 @@ struct Plain<'r> {
     query: Query<'r>,
     name_octets: usize,
     hash: u64,
-    slot: u64,
+    found: Option<Candidate<'r>>,
 }
 
 impl Thread<'_> {
@@ -134,6 +133,7 @@ impl Thread<'_> {
         self.reader.refresh();
         let (now, at) = (guard.context().clock().seconds(), guard.micros());
         let served = guard.live().served();
+        let without_cookie = guard.exchange(guard.udp(), now);
         let mut plain: [Option<Plain<'_>>; N] = [None; N];
 
         // Read all requests and set their slots on the way from memory.
@@ -156,23 +156,24 @@ impl Thread<'_> {
             pipeline::tests::break_off_if_asked(&query);
             let name = query.lower_name(name);
             let hash = self.reader.hash(name);
+            self.reader.fetch(hash);
             *plain = Some(Plain {
                 query,
                 name_octets: name.len(),
                 hash,
-                slot: self.reader.fetch_slot(hash),
+                found: None,
             });
         }
         // Set the entries that the slots lead to on the way.
-        for plain in plain.iter().take(count).flatten() {
-            black_box(self.reader.fetch_entry(plain.slot));
+        for plain in plain.iter_mut().take(count).flatten() {
+            plain.found = self.reader.find(plain.hash);
         }
         // Answer; what is needed is in the cache by now.
         for (index, plain) in plain.iter().enumerate().take(count) {
             let Some(Plain {
                 query,
                 name_octets,
-                hash,
+                found,
                 ..
             }) = plain
             else {
@@ -181,10 +182,19 @@ impl Thread<'_> {
                 continue;
             };
             let owner = &self.names[index][..*name_octets];
-            let located = self.reader.locate(owner, *hash, &mut self.buffers.records);
+            let records = &mut self.buffers.records;
+            let located = self.reader.locate(*found, owner, records);
             let view = AnswerView::new(&self.reader, served, owner, located, &self.buffers.records);
             let sender = sender(guard, requests, index, at);
-            let exchange = guard.exchange(query, &sender, now);
+            let mut with_cookie;
+            let exchange = match query.cookie() {
+                None => &without_cookie,
+                Some(cookie) => {
+                    with_cookie = without_cookie;
+                    with_cookie.cookie = guard.judge(cookie, sender.peer, now);
+                    &with_cookie
+                }
+            };
             let out = answers.buffer();
             let answered = answer_located(&view, query, owner, view.located(), exchange, out);
             let settled = guard.settle(query, exchange, &sender, answered, out);
@@ -226,6 +236,7 @@ impl Thread<'_> {
 }
 
 /// Who sent request `index`, received at `at`.
+#[inline]
 fn sender(guard: &Guard, requests: Requests<'_>, index: usize, at: u64) -> Sender {
     Sender {
         transport: guard.udp(),

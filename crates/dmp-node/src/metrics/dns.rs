@@ -7,7 +7,7 @@ use dmp_dns::query::Query;
 use dmp_dns::{Opcode, Rcode, Rtype};
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::net::IpAddr;
+use std::net::Ipv6Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -88,10 +88,11 @@ impl Request {
         }
     }
 
+    /// A request from `peer`, IPv4 mapped into IPv6.
     #[inline]
-    pub(crate) fn new(transport: Transport, peer: IpAddr, kind: Kind) -> Self {
+    pub(crate) fn new(transport: Transport, peer: Ipv6Addr, kind: Kind) -> Self {
         let protocol = usize::from(matches!(transport, Transport::Tcp));
-        let family = usize::from(peer.is_ipv6());
+        let family = usize::from(u128::from(peer) >> 32 != 0xffff);
         Self {
             protocol,
             family,
@@ -307,7 +308,7 @@ mod tests {
     #[test]
     fn threads_are_summed_with_the_shared_cells() {
         let dns = Dns::default();
-        let peer = "192.0.2.1".parse().unwrap();
+        let peer = "::ffff:192.0.2.1".parse().unwrap();
         let request = Request::new(Transport::UDP, peer, Kind::Txt);
         let (one, two) = (dns.thread(), dns.thread());
         for tally in [&one as &dyn DnsTally, &one, &two, dns.shared()] {

@@ -46,6 +46,7 @@ impl Arena {
     }
 
     /// The words from `at` to the end of its segment; the entry itself says how many are its own.
+    #[inline]
     pub(super) fn block(&self, at: BlockAt) -> Option<&[AtomicU64]> {
         let unit = at.0 as usize;
         let segment = self.segments.get(unit / SEGMENT_UNITS)?.get()?;

@@ -13,6 +13,8 @@ use super::Value;
 use crate::limits::NAME_OCTETS;
 
 const HEADER_WORDS: usize = 3;
+/// Words copied in one step of the loop.
+const STRIDE: usize = 8;
 
 /// What stands in the first three words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,18 +31,27 @@ pub(super) struct Header {
 }
 
 impl Header {
+    #[inline]
     pub(super) fn read(block: &[AtomicU64]) -> Option<Self> {
         let [first, second, third] = block.first_chunk::<HEADER_WORDS>()?;
-        let sizes = first.load(Ordering::Relaxed);
         let below = second.load(Ordering::Relaxed);
         Some(Self {
-            name_octets: (sizes & 0xff) as usize,
-            values: (sizes >> 8 & 0xff_ffff) as usize,
-            packed_octets: (sizes >> 32) as usize,
             below: below as u32,
             below_until: (below >> 32) as u32,
             scheduled: third.load(Ordering::Relaxed) as u32,
+            ..Self::sizes(first.load(Ordering::Relaxed))
         })
+    }
+
+    /// What the first word says.
+    #[inline]
+    fn sizes(word: u64) -> Self {
+        Self {
+            name_octets: (word & 0xff) as usize,
+            values: (word >> 8 & 0xff_ffff) as usize,
+            packed_octets: (word >> 32) as usize,
+            ..Self::default()
+        }
     }
 
     /// Writes the part that changes in place.
@@ -75,6 +86,7 @@ impl Header {
 }
 
 /// Whether the block is the entry of the lower-case wire name `name`.
+#[inline]
 pub(super) fn is_named(block: &[AtomicU64], name: &[u8]) -> bool {
     let Some(sizes) = block.first() else {
         return false;
@@ -86,25 +98,63 @@ pub(super) fn is_named(block: &[AtomicU64], name: &[u8]) -> bool {
         return false;
     };
     let (chunks, rest) = name.as_chunks::<8>();
-    let same = chunks
-        .iter()
-        .zip(words)
-        .all(|(chunk, word)| u64::from_le_bytes(*chunk) == word.load(Ordering::Relaxed));
-    same && (rest.is_empty()
+    for (chunk, word) in chunks.iter().zip(words) {
+        if u64::from_le_bytes(*chunk) != word.load(Ordering::Relaxed) {
+            return false;
+        }
+    }
+    rest.is_empty()
         || words
             .last()
-            .is_some_and(|word| padded(rest) == word.load(Ordering::Relaxed)))
+            .is_some_and(|word| padded_end(name, rest) == word.load(Ordering::Relaxed))
 }
 
-/// Copies the packed records to the start of `scratch`, which grows as needed, and gives their length.
-pub(super) fn copy_packed(block: &[AtomicU64], scratch: &mut Vec<u8>) -> Option<usize> {
-    let header = Header::read(block)?;
-    let words = block.get(header.packed_at()..header.meta_at())?;
+/// [`padded`] of `rest`, the up to seven octets at the end of `name`, read in one piece if the name has eight.
+#[inline]
+fn padded_end(name: &[u8], rest: &[u8]) -> u64 {
+    match name.last_chunk::<8>() {
+        Some(end) => u64::from_le_bytes(*end) >> (8 * (8 - rest.len())),
+        None => padded(rest),
+    }
+}
+
+/// Where a copy of an entry lies in a scratch buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Copied {
+    name_octets: usize,
+    packed_at: usize,
+    packed_octets: usize,
+}
+
+impl Copied {
+    /// Whether it is the entry of `name`.
+    #[inline]
+    pub(super) fn is_named(self, scratch: &[u8], name: &[u8]) -> bool {
+        scratch.get(..self.name_octets) == Some(name)
+    }
+
+    /// The packed records.
+    #[inline]
+    pub(super) fn packed(self, scratch: &[u8]) -> Option<PackedRrset<'_>> {
+        let end = self.packed_at + self.packed_octets;
+        scratch.get(self.packed_at..end).map(PackedRrset::new)
+    }
+}
+
+/// Copies name and packed records to the start of `scratch`, which grows as needed.
+#[inline]
+pub(super) fn copy(block: &[AtomicU64], scratch: &mut Vec<u8>) -> Option<Copied> {
+    let header = Header::sizes(block.first()?.load(Ordering::Relaxed));
+    let words = block.get(HEADER_WORDS..header.meta_at())?;
     if scratch.len() < words.len() * 8 {
         scratch.resize(words.len() * 8, 0);
     }
     copy_words(words, scratch);
-    Some(header.packed_octets)
+    Some(Copied {
+        name_octets: header.name_octets,
+        packed_at: (header.packed_at() - HEADER_WORDS) * 8,
+        packed_octets: header.packed_octets,
+    })
 }
 
 /// The owner name.
@@ -119,9 +169,9 @@ pub(super) fn read_name(block: &[AtomicU64]) -> Option<([u8; NAME_OCTETS + 1], u
 pub(super) fn read_values(block: &[AtomicU64], now: u64) -> Option<Vec<Value>> {
     let header = Header::read(block)?;
     let mut scratch = Vec::new();
-    let packed = copy_packed(block, &mut scratch)?;
+    let copied = copy(block, &mut scratch)?;
     let meta = block.get(header.meta_at()..header.words())?;
-    let records = PackedRrset::new(scratch.get(..packed)?).records();
+    let records = copied.packed(&scratch)?.records();
     let values = records
         .zip(meta.chunks_exact(2))
         .map(|((rdata, expires), meta)| Value {
@@ -165,10 +215,19 @@ pub(super) fn build(
     header
 }
 
+#[inline]
 fn copy_words(words: &[AtomicU64], bytes: &mut [u8]) {
-    let (chunks, _) = bytes.as_chunks_mut::<8>();
-    for (chunk, word) in chunks.iter_mut().zip(words) {
-        *chunk = word.load(Ordering::Relaxed).to_le_bytes();
+    let (places, _) = bytes.as_chunks_mut::<8>();
+    let length = words.len().min(places.len());
+    let (words, words_left) = words[..length].as_chunks::<STRIDE>();
+    let (places, places_left) = places[..length].as_chunks_mut::<STRIDE>();
+    for (places, words) in places.iter_mut().zip(words) {
+        for at in 0..STRIDE {
+            places[at] = words[at].load(Ordering::Relaxed).to_le_bytes();
+        }
+    }
+    for (place, word) in places_left.iter_mut().zip(words_left) {
+        *place = word.load(Ordering::Relaxed).to_le_bytes();
     }
 }
 

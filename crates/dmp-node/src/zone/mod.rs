@@ -22,7 +22,7 @@ use arc_swap::ArcSwap;
 use dmp_core::id::MailboxHash;
 
 pub use owner::{Labels, Owner, OwnerError};
-pub use reader::{Located, Reader};
+pub use reader::{Candidate, Located, Reader};
 pub use view::{AnswerView, Served};
 
 use arena::Arena;
@@ -159,8 +159,6 @@ impl ZoneIndex {
 mod tests {
     use std::sync::atomic::AtomicBool;
 
-    use dmp_dns::txt::PackedRrset;
-
     use super::*;
 
     const NOW: u64 = 1_800_000_000;
@@ -206,9 +204,8 @@ mod tests {
         assert_eq!(zone.live_values(), 1);
         assert_eq!(zone.reap(NOW + 30), [3]);
         assert_eq!(
-            zone.reader()
-                .locate(name.as_wire(), zone.hash(name.as_wire()), &mut Vec::new()),
-            Located::Nothing
+            zone.reader().search(name.as_wire(), &mut Vec::new()),
+            Located::NOTHING
         );
     }
 
@@ -298,17 +295,18 @@ mod tests {
                     let mut scratch = Vec::new();
                     while !done.load(Ordering::Relaxed) {
                         reader.refresh();
-                        for (i, name) in names.iter().enumerate() {
-                            let hash = zone.hash(name.as_wire());
-                            let Located::Packed(octets) =
-                                reader.locate(name.as_wire(), hash, &mut scratch)
-                            else {
-                                panic!("a name that is always there was not found")
+                        let found: Vec<_> = names
+                            .iter()
+                            .map(|name| reader.find(zone.hash(name.as_wire())))
+                            .collect();
+                        for (i, (name, found)) in names.iter().zip(found).enumerate() {
+                            let located = match i % 2 {
+                                0 => reader.locate(found, name.as_wire(), &mut scratch),
+                                _ => reader.search(name.as_wire(), &mut scratch),
                             };
-                            let rdata = PackedRrset::new(&scratch[..octets])
-                                .rdata(NOW)
-                                .next()
-                                .unwrap();
+                            let packed = located.packed(&scratch);
+                            let packed = packed.expect("a name that is always there was not found");
+                            let rdata = packed.rdata(NOW).next().unwrap();
                             let text = dmp_dns::txt::decode_rdata(rdata).unwrap();
                             let text = std::str::from_utf8(&text).unwrap();
                             let rest = text.strip_prefix(&format!("{i}:")).unwrap();

@@ -1,15 +1,17 @@
 //! Reading the index: lookups that take no lock, allocate nothing and can be split so that memory accesses overlap.
 
+use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::table::{Table, block_of};
-use super::{ZoneIndex, entry};
+use dmp_dns::txt::PackedRrset;
 
-/// Words of one 64-octet cache line.
-const LINE_WORDS: usize = 8;
-/// Lines of an entry fetched ahead: header, name and a value of 250 octets.
-const LINES_AHEAD: usize = 6;
+use super::ZoneIndex;
+use super::entry::{self, Copied};
+use super::table::{Slot, Table};
+
+/// Words in six cache lines of 64 octets: header, name and a value of 250 octets, wherever in a line they begin.
+const WORDS_AHEAD: usize = 41;
 
 /// One thread's way into the index. It follows the index when that grows.
 #[derive(Debug)]
@@ -18,13 +20,26 @@ pub struct Reader<'z> {
     table: Arc<Table>,
 }
 
-/// What the index holds at a name.
+/// What the index holds at a name: where in the scratch buffer its entry was copied to, or nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Located {
-    /// No entry: neither values nor names with values below.
-    Nothing,
-    /// An entry, its packed records in this many octets at the start of the scratch buffer; 0 = none, only names below.
-    Packed(usize),
+pub struct Located(Option<Copied>);
+
+/// What [`Reader::find`] came upon: most likely the entry of the name it was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'z> {
+    slot: Slot,
+    block: &'z [AtomicU64],
+}
+
+impl Located {
+    /// No entry.
+    pub const NOTHING: Self = Self(None);
+
+    /// The packed records; `None` without an entry, empty when there are only names below.
+    #[inline]
+    pub fn packed(self, scratch: &[u8]) -> Option<PackedRrset<'_>> {
+        self.0?.packed(scratch)
+    }
 }
 
 impl ZoneIndex {
@@ -37,36 +52,58 @@ impl ZoneIndex {
     }
 }
 
-impl Reader<'_> {
+impl<'z> Reader<'z> {
     /// Hash of a lower-case wire name, for the other functions.
     pub fn hash(&self, name: &[u8]) -> u64 {
         self.zone.hash(name)
     }
 
-    /// First step of a lookup made ahead of time: fetches the slot. What it gives is for [`Reader::fetch_entry`].
-    pub fn fetch_slot(&self, hash: u64) -> u64 {
-        self.table.home(hash)
+    /// First step of a lookup: sets the slot on its way from memory.
+    #[inline]
+    pub fn fetch(&self, hash: u64) {
+        black_box(self.table.home(hash));
     }
 
-    /// Second step: fetches the entry that the slot most likely leads to. The result carries no meaning; handing it to
-    /// `std::hint::black_box` keeps the reads from being dropped.
-    pub fn fetch_entry(&self, slot: u64) -> u64 {
-        let Some(block) = block_of(slot).and_then(|at| self.zone.arena.block(at)) else {
-            return 0;
-        };
-        let lines = block.iter().step_by(LINE_WORDS).take(LINES_AHEAD);
-        lines.fold(0, |seen, word| seen ^ word.load(Ordering::Relaxed))
-    }
-
-    /// Looks up the lower-case wire name `name` and copies its packed records into `scratch`, which only ever grows.
-    pub fn locate(&self, name: &[u8], hash: u64, scratch: &mut Vec<u8>) -> Located {
-        match self
-            .read(name, hash, |block| entry::copy_packed(block, scratch))
-            .flatten()
-        {
-            Some(octets) => Located::Packed(octets),
-            None => Located::Nothing,
+    /// Second step: looks at the slots and sets the entry they lead to on its way from memory.
+    #[inline]
+    pub fn find(&self, hash: u64) -> Option<Candidate<'z>> {
+        let slot = self.table.candidates(hash).next()?;
+        let block = self.zone.arena.block(slot.block())?;
+        if let Some(words) = block.first_chunk::<WORDS_AHEAD>() {
+            let word = |at: usize| words[at].load(Ordering::Relaxed);
+            black_box(word(0) ^ word(8) ^ word(16) ^ word(24) ^ word(32) ^ word(40));
         }
+        Some(Candidate { slot, block })
+    }
+
+    /// Last step: copies the entry of the lower-case wire name `name`, for whose hash `found` came up, into `scratch`,
+    /// which only ever grows.
+    #[inline]
+    pub fn locate(
+        &self,
+        found: Option<Candidate<'_>>,
+        name: &[u8],
+        scratch: &mut Vec<u8>,
+    ) -> Located {
+        match found {
+            None if !self.table.is_retired() => return Located::NOTHING,
+            None => {}
+            Some(Candidate { slot, block }) => {
+                if let Some(copied) = entry::copy(block, scratch)
+                    && self.table.is_unchanged(slot)
+                    && copied.is_named(scratch, name)
+                {
+                    return Located(Some(copied));
+                }
+            }
+        }
+        self.search(name, scratch)
+    }
+
+    /// All three steps in one.
+    pub fn search(&self, name: &[u8], scratch: &mut Vec<u8>) -> Located {
+        let copied = self.read(name, self.hash(name), |block| entry::copy(block, scratch));
+        Located(copied.flatten())
     }
 
     /// Whether a name strictly below `name` has a value at `now`.
@@ -107,6 +144,7 @@ impl Reader<'_> {
         }
     }
 
+    #[inline]
     fn read_in<T>(
         &self,
         table: &Table,

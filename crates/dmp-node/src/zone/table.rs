@@ -41,11 +41,6 @@ impl Slot {
     }
 }
 
-/// The block address in a slot word read by [`Table::home`], if it is a live one.
-pub(super) fn block_of(word: u64) -> Option<BlockAt> {
-    (word > DELETED).then_some(BlockAt((word >> (TAG_BITS + VERSION_BITS)) as u32))
-}
-
 impl Table {
     /// A table that stays at most half full with `names` entries.
     pub(super) fn for_names(names: usize) -> Self {
@@ -68,23 +63,28 @@ impl Table {
     }
 
     /// The live slots whose entry may have `hash`, in search order.
+    #[inline]
     pub(super) fn candidates(&self, hash: u64) -> impl Iterator<Item = Slot> {
-        let (first, tag) = (self.first(hash), tag(hash));
-        let (wrapped, ahead) = self.slots.split_at(first);
-        ahead
-            .iter()
-            .zip(first..)
-            .chain(wrapped.iter().zip(0..))
-            // Acquire: the words of the block are seen as they were when it was published.
-            .map(|(slot, index)| Slot {
-                index,
-                word: slot.load(Ordering::Acquire),
-            })
-            .take_while(|slot| slot.word != EMPTY)
-            .filter(move |slot| slot.word > DELETED && slot.word & tag_mask() == tag)
+        let (slots, mask, tag) = (&*self.slots, self.slots.len() - 1, tag(hash));
+        let first = self.first(hash);
+        let mut steps = 0..slots.len();
+        std::iter::from_fn(move || {
+            loop {
+                let index = (first + steps.next()?) & mask;
+                // Acquire: the words of the block are seen as they were when it was published.
+                let word = slots.get(index)?.load(Ordering::Acquire);
+                if word == EMPTY {
+                    return None;
+                }
+                if word > DELETED && word & tag_mask() == tag {
+                    return Some(Slot { index, word });
+                }
+            }
+        })
     }
 
     /// Whether everything read from the slot's block since the slot was read was the entry's.
+    #[inline]
     pub(super) fn is_unchanged(&self, slot: Slot) -> bool {
         // Pairs with the fence of the writer before it reuses a block: had a word of the block been written anew and
         // been seen here, the slot's new word, or the retirement of the table, would be seen too.

@@ -102,15 +102,11 @@ impl<'a> AnswerView<'a> {
         located: Located,
         scratch: &'a [u8],
     ) -> Self {
-        let located = match located {
-            Located::Packed(octets) => scratch.get(..octets).map(PackedRrset::new),
-            Located::Nothing => None,
-        };
         Self {
             reader,
             served,
             owner,
-            located,
+            located: located.packed(scratch),
         }
     }
 
