@@ -83,7 +83,7 @@ impl Config {
                     .iter()
                     .find_map(|variable| self.given.origin(variable).map(|from| (*variable, from)));
                 let from = match winner {
-                    Some((setting, from)) if setting == "DMP_DOMAIN" => from.to_owned(),
+                    Some(("DMP_DOMAIN", from)) => from.to_owned(),
                     Some((other, _)) => other.to_owned(),
                     None => "hostname".to_owned(),
                 };
