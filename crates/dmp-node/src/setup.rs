@@ -13,7 +13,7 @@ use thiserror::Error;
 use toml::Value;
 use zeroize::Zeroizing;
 
-use crate::config::{Config, dns_name};
+use crate::config::dns_name;
 use crate::limits;
 use crate::zone::Owner;
 
@@ -84,26 +84,6 @@ impl Plan {
                 return Err(PlanError::Addresses(*address));
             }
         }
-        Self::checked(zone, name_server, v4, v6)
-    }
-
-    /// Where the node of these settings stands.
-    pub fn of(config: &Config) -> Result<Self, PlanError> {
-        let dns = &config.dns;
-        let zone = config
-            .zone
-            .clone()
-            .ok_or_else(|| PlanError::Name(String::new()))?;
-        let name_server = dns.apex_ns.first().unwrap_or(&zone).clone();
-        Self::checked(zone, name_server, dns.apex_a, dns.apex_aaaa)
-    }
-
-    fn checked(
-        zone: Owner,
-        name_server: Owner,
-        v4: Option<Ipv4Addr>,
-        v6: Option<Ipv6Addr>,
-    ) -> Result<Self, PlanError> {
         let Some(parent) = zone.parent() else {
             return Err(PlanError::TopLevel(zone));
         };
@@ -127,20 +107,10 @@ impl Plan {
         &self.zone
     }
 
-    /// The name one label up. Its zone may begin higher.
-    pub fn parent(&self) -> &Owner {
-        &self.parent
-    }
-
     /// Public addresses.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
         let (v4, v6) = (self.v4.map(IpAddr::V4), self.v6.map(IpAddr::V6));
         v4.into_iter().chain(v6)
-    }
-
-    /// Whether the zone's name is also that of its name server, so that the parent zone must hold its address too (glue).
-    pub fn is_self_glued(&self) -> bool {
-        self.name_server == self.zone
     }
 
     /// The records to add, in presentation format, one a line; lines that begin with `;` say where.
@@ -153,7 +123,7 @@ impl Plan {
         } = self;
         let mut text = format!("; to add to the zone {parent}, where its records are kept\n");
         record(&mut text, zone, "NS", &format!("{name_server}."));
-        if self.is_self_glued() {
+        if name_server == zone {
             text.push_str(
                 "; glue, in the same place: without it nobody can ask the first question\n",
             );
@@ -240,7 +210,6 @@ mod tests {
     #[test]
     fn a_zone_that_is_its_own_name_server_needs_glue_in_the_parent_zone() {
         let plan = plan("Mesh.Example.com.", None, &["192.0.2.53", "2001:db8::53"]).unwrap();
-        assert!(plan.is_self_glued());
         assert_eq!(
             plan.parent_records(),
             "; to add to the zone example.com, where its records are kept\n\

@@ -76,6 +76,7 @@ struct Prepared {
 fn prepare(args: &NodeSetupArgs) -> Result<Prepared, Failure> {
     let path = args.settings.config.clone();
     let path = path.unwrap_or_else(|| DEFAULT_FILE.into());
+    let path = std::path::absolute(&path).map_err(|error| failed(&path, error))?;
     let text = match fs::read_to_string(&path) {
         Ok(text) => Some(text),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -92,8 +93,7 @@ fn prepare(args: &NodeSetupArgs) -> Result<Prepared, Failure> {
     let in_force = |key| setup::value(&base, key).map_err(wrong);
     let operator_token = match in_force("http.operator_token_file")? {
         Some(value) => PathBuf::from(value.as_str().unwrap_or_default()),
-        None => std::path::absolute(path.with_file_name("operator-token"))
-            .map_err(|error| failed(&path, error))?,
+        None => path.with_file_name("operator-token"),
     };
     let mut settings = plan.place();
     for setting in plan.beginnings(&operator_token) {
