@@ -15,6 +15,8 @@ already; settings and data that an earlier one left are kept.
   --zone ZONE         the zone of the node, as mesh.example.com; without it `dnsmesh node setup` asks
   --address ADDRESS   a public address of this host; may be given twice, for IPv4 and IPv6
   --ns-name NAME      the name server as the parent zone names it [default: the zone itself]
+  --acme              speak HTTPS on port 443 with a certificate that the node obtains by ACME; you agree to the terms of its CA
+  --acme-contact MAIL address that the CA may write to
   --listen ADDRESS    answer on this address of the host only [default: all]
   --free-port-53      switch off the listener of systemd-resolved on port 53 without asking; the host goes on resolving names
   --yes               ask nothing else either
@@ -63,7 +65,8 @@ file='' dry_run='' uninstall='' yes='' free_port='' zone='' listen=''
 setup=()
 while [ $# -gt 0 ]; do
     case "$1" in
-    --zone | --address | --ns-name | --listen)
+    --acme) setup+=("$1") ;;
+    --zone | --address | --ns-name | --listen | --acme-contact)
         [ $# -ge 2 ] || die "$1 needs a value"
         [ "$1" != --zone ] || zone=$2
         [ "$1" != --listen ] || listen=$2

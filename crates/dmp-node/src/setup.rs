@@ -158,10 +158,8 @@ impl Plan {
     /// What else a node needs that is open to users and speaks plain HTTP to nobody but a proxy on this machine. These are for
     /// keys that nobody has set.
     pub fn beginnings(&self, operator_token: &Path) -> Vec<Setting> {
-        let text = |text: &str| Value::String(text.to_owned());
-        let every_address = if self.v6.is_some() { "::" } else { "0.0.0.0" };
-        let rows = [
-            ("dns.host", text(every_address)),
+        set([
+            ("dns.host", text(self.every_address())),
             ("dns.port", Value::Integer(53)),
             ("update.enabled", Value::Boolean(true)),
             ("http.host", text("127.0.0.1")),
@@ -175,13 +173,26 @@ impl Plan {
                 Value::Array(vec![text("127.0.0.1")]),
             ),
             ("registration.enabled", Value::Boolean(true)),
-        ];
-        let rows = rows.into_iter();
-        rows.map(|(key, value)| Setting {
-            key,
-            value: Some(value),
-        })
-        .collect()
+        ])
+    }
+
+    /// HTTPS on port 443 with a certificate that the node obtains itself, from a CA whose terms the operator agrees to.
+    pub fn automatic_certificate(&self, contact: Option<&str>) -> Vec<Setting> {
+        let mut settings = set([
+            ("http.host", text(self.every_address())),
+            ("http.port", Value::Integer(443)),
+            ("acme.enabled", Value::Boolean(true)),
+            ("acme.terms_agreed", Value::Boolean(true)),
+        ]);
+        settings.extend(contact.map(|contact| Setting {
+            key: "acme.contact",
+            value: Some(text(contact)),
+        }));
+        settings
+    }
+
+    fn every_address(&self) -> &'static str {
+        if self.v6.is_some() { "::" } else { "0.0.0.0" }
     }
 }
 
@@ -190,6 +201,18 @@ pub fn new_operator_token() -> io::Result<Zeroizing<String>> {
     let mut octets = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *octets).map_err(|error| io::Error::other(error.to_string()))?;
     Ok(Zeroizing::new(hex::encode(*octets)))
+}
+
+fn text(text: &str) -> Value {
+    Value::String(text.to_owned())
+}
+
+fn set<const N: usize>(rows: [(&'static str, Value); N]) -> Vec<Setting> {
+    rows.map(|(key, value)| Setting {
+        key,
+        value: Some(value),
+    })
+    .into()
 }
 
 fn record(text: &mut String, owner: &Owner, rtype: &str, data: &str) {

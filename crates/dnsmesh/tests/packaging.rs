@@ -32,7 +32,7 @@ fn variables(text: &str) -> BTreeSet<&str> {
         .collect()
 }
 
-const COMPOSE: [&str; 2] = ["compose.yaml", "compose.caddy.yaml"];
+const COMPOSE: [&str; 3] = ["compose.yaml", "compose.prod.yaml", "compose.caddy.yaml"];
 
 #[test]
 fn every_variable_in_what_is_shipped_is_a_setting_of_the_node() {
@@ -97,12 +97,19 @@ fn compose_files_publish_dns_over_both_transports_and_drop_every_power() {
 }
 
 #[test]
-fn nothing_of_the_node_but_dns_is_published_behind_a_proxy() {
-    let compose: Value = yaml_serde::from_str(&read("compose.caddy.yaml")).unwrap();
-    let ports = compose["services"]["node"]["ports"].as_sequence().unwrap();
-    for port in ports {
-        assert!(port.as_str().unwrap().contains(":53:5353/"), "{port:?}");
-    }
+fn nothing_but_dns_and_https_is_published_in_production() {
+    let http = |file: &str| -> Vec<String> {
+        let compose: Value = yaml_serde::from_str(&read(file)).unwrap();
+        let ports = compose["services"]["node"]["ports"].as_sequence().unwrap();
+        let ports = ports.iter().map(|port| port.as_str().unwrap().to_owned());
+        ports.filter(|port| !port.contains(":53:5353/")).collect()
+    };
+    assert_eq!(
+        http("compose.prod.yaml"),
+        ["${BIND_ADDRESS:-0.0.0.0}:443:8053/tcp"]
+    );
+    assert!(read("compose.prod.yaml").contains("DMP_ACME_ENABLED: \"1\""));
+    assert_eq!(http("compose.caddy.yaml"), [""; 0]);
 }
 
 #[test]

@@ -142,6 +142,29 @@ fn an_operators_own_settings_are_changed_after_a_question_only_and_nothing_else_
 }
 
 #[test]
+fn https_is_for_a_proxy_on_this_machine_unless_the_node_is_to_have_its_own_certificate() {
+    let site = Site::new();
+    let given = ["--zone", ZONE, "--address", "198.51.100.7", "--yes"];
+    site.setup(&given, "").expect(0);
+    let proxied = site.settings();
+    assert!(proxied.contains("\nhost = \"127.0.0.1\"\n") && !proxied.contains("\nport = 443\n"));
+    let own = ["--acme", "--acme-contact", "admin@example.com"];
+    site.setup(&[&given[..], &own].concat(), "").expect(0);
+    let settings = site.settings();
+    for line in [
+        "host = \"0.0.0.0\"",
+        "port = 443",
+        "terms_agreed = true",
+        "contact = \"admin@example.com\"",
+    ] {
+        assert!(settings.contains(&format!("\n{line}\n")), "{line}");
+    }
+    site.setup(&given, "")
+        .expect(0)
+        .warns("node.toml has them already\n");
+}
+
+#[test]
 fn what_cannot_work_is_refused_before_anything_is_written() {
     for (zone, address, name_server, reason) in [
         ("mesh", "127.0.0.1", "mesh", "has no parent zone"),

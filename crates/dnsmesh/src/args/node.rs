@@ -126,6 +126,12 @@ pub(crate) struct NodeSetupArgs {
     /// Answer DNS on this address of the host only [default: all]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<IpAddr>,
+    /// Speak HTTPS on port 443 with a certificate that the node obtains by ACME. You agree to the terms of service of its CA
+    #[arg(long)]
+    pub(crate) acme: bool,
+    /// E-mail address that the CA may write to
+    #[arg(long, value_name = "ADDRESS", requires = "acme")]
+    pub(crate) acme_contact: Option<String>,
     /// Ask nothing: take what is offered, and change settings that are there
     #[arg(long)]
     pub(crate) yes: bool,

@@ -95,15 +95,19 @@ fn prepare(args: &NodeSetupArgs) -> Result<Prepared, Failure> {
         Some(value) => PathBuf::from(value.as_str().unwrap_or_default()),
         None => path.with_file_name("operator-token"),
     };
+    // What the command line asks for holds; the rest is for keys that nobody has set.
     let mut settings = plan.place();
+    if args.acme {
+        settings.extend(plan.automatic_certificate(args.acme_contact.as_deref()));
+    }
+    settings.extend(args.listen.map(|listen| Setting {
+        key: "dns.host",
+        value: Some(listen.to_string().into()),
+    }));
     for setting in plan.beginnings(&operator_token) {
-        match (setting.key, args.listen) {
-            ("dns.host", Some(listen)) => settings.push(Setting {
-                value: Some(listen.to_string().into()),
-                ..setting
-            }),
-            (key, _) if in_force(key)?.is_none() => settings.push(setting),
-            _ => {}
+        let is_asked_for = settings.iter().any(|asked| asked.key == setting.key);
+        if !is_asked_for && in_force(setting.key)?.is_none() {
+            settings.push(setting);
         }
     }
     let wanted = setup::edit(&base, &settings).map_err(wrong)?;
