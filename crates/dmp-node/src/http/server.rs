@@ -14,6 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{Domain, Socket, Type};
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -27,6 +28,9 @@ use tokio::task::{JoinHandle, JoinSet};
 
 /// Wait after an accept that failed for lack of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections that wait to be accepted, as tokio and the standard library have it.
+const BACKLOG: i32 = 1_024;
 
 /// A bound socket that answers nobody yet.
 #[derive(Debug)]
@@ -45,11 +49,17 @@ pub struct HttpServer {
 }
 
 impl HttpListener {
-    /// Binds; port 0 lets the kernel choose.
+    /// Binds; port 0 lets the kernel choose, and `::` takes both families whatever the system's default is.
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = TcpListener::bind(address).await?;
-        let address = socket.local_addr()?;
-        Ok(Self { socket, address })
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(!address.ip().is_unspecified())?;
+        }
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Self::adopt(socket.into())
     }
 
     /// A socket that somebody else opened, which listens and does not block.

@@ -1,7 +1,10 @@
 //! The server itself: routes and methods, framing, deadlines, places, stopping (node.md 6.1, 6.2, 8).
 
 use crate::support::{OPERATOR, TestNode, bearer, multi_tenant};
+use std::net::IpAddr;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_and_stats_are_open_to_everybody() {
@@ -282,4 +285,46 @@ async fn a_node_that_stops_finishes_what_is_in_progress() {
     let directory = stopping.await.unwrap();
     let node = TestNode::start_in(directory, &[("DMP_OPERATOR_TOKEN", OPERATOR)]).await;
     assert_eq!(node.values("a.test").await, ["x"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_listener_answers_both_families_and_an_ipv6_one_its_own() {
+    let settings = [
+        ("DMP_HTTP_HOST", "::"),
+        ("DMP_OPERATOR_TOKEN", OPERATOR),
+        ("DMP_HTTP_RATE", "0.001"),
+        ("DMP_HTTP_BURST", "1"),
+    ];
+    let node = TestNode::start(&settings).await;
+    let port = node.http_address().port();
+    let get = async |address: IpAddr| {
+        let mut stream = TcpStream::connect((address, port)).await.unwrap();
+        let request = format!(
+            "GET /v1/records/a.mesh.test HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{}\r\n",
+            bearer("x")
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    let (v4, v6) = (
+        IpAddr::from([127, 0, 0, 1]),
+        IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
+    );
+    for address in [v4, v6] {
+        assert_ne!(
+            get(address).await,
+            "429",
+            "{address} has a limit of its own"
+        );
+        assert_eq!(get(address).await, "429", "{address}");
+    }
+    drop(node);
+
+    let node = TestNode::start(&[("DMP_HTTP_HOST", "::1")]).await;
+    assert_eq!(node.http_address().ip(), v6);
+    assert_eq!(node.get("/health").await.status, 200);
+    let v4 = TcpStream::connect((v4, node.http_address().port())).await;
+    assert!(v4.is_err(), "an address of one family is that family's");
 }
