@@ -41,6 +41,12 @@ impl QueryBuilder {
         self
     }
 
+    /// Advertises another payload size.
+    pub fn with_payload(mut self, octets: u16) -> Self {
+        self.edns = self.edns.map(|(_, dnssec_ok)| (octets, dnssec_ok));
+        self
+    }
+
     /// With DO and payload 4096, as the AD bit of the answer is wanted (federation.md 7.2).
     pub fn with_dnssec(mut self) -> Self {
         self.edns = Some((4096, true));

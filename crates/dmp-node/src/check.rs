@@ -3,6 +3,7 @@
 //! It binds nothing and changes nothing; only [`delegation`] and [`running`] ask anybody.
 
 mod advice;
+mod behaviour;
 mod online;
 mod parent;
 mod running;

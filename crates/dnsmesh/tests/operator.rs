@@ -500,7 +500,9 @@ fn a_check_online_walks_from_the_resolver_to_the_name_server() {
         .says("ok    delegation: NS mesh.test\n")
         .says(": SOA over UDP, letters in any case\n")
         .says(": SOA over TCP\n")
-        .says(": SOA in negative answers\n");
+        .says(": SOA in negative answers\n")
+        .says(": EDNS with 512, 1232, 4096 octets\n")
+        .says(": answers are limited\n");
     check("ns.elsewhere.test", ZONE)
         .expect(1)
         .says("fail  delegation: resolvers see NS mesh.test, the settings say ns.elsewhere.test\n");

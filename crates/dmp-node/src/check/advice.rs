@@ -14,3 +14,5 @@ pub(super) const NO_SOA: &str = "A strict resolver takes a zone whose apex has n
 pub(super) const NO_NEGATIVE_SOA: &str = "Without it resolvers do not remember that a name is absent and ask again each time. This node always sends it, so something on the way answers instead.";
 pub(super) const NO_NS: &str = "Set `dns.apex_ns` to the names in the parent zone: strict resolvers ask the zone itself for its name servers and call it lame without an answer.";
 pub(super) const NO_APEX_ADDRESS: &str = "Set `dns.apex_a` (and `dns.apex_aaaa`): strict resolvers ask the zone for the address of its name server instead of trusting the glue.";
+pub(super) const EDNS_FAILS: &str = "Something on the way cuts or drops such messages: look at firewalls that inspect DNS, and at the MTU of tunnels.";
+pub(super) const NO_LIMIT: &str = "Without a limit on answers forged questions turn this node against others: set `dns.rate` and `dns.burst`. Addresses in `dns.rate_exempt`, such as this one may be, have none.";

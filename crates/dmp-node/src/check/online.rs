@@ -13,12 +13,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::behaviour::{limit, sizes};
 use super::parent::{own_names, parent, spelt};
 use super::{Finding, Grade, advice};
 use crate::config::Config;
 
 /// How long one question may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Which letters of a name are sent in the other case (DNS-0x20): every second one.
 const CASE: [u8; 32] = [0b0101_0101; 32];
 
@@ -79,6 +80,8 @@ pub async fn delegation(config: &Config, online: &Online) -> Vec<Finding> {
                     let address = SocketAddr::new(address, online.port);
                     let place = format!("{server} at {address}");
                     ask(&mut findings, &place, address, &name).await;
+                    findings.push(sizes(&place, address, &name).await);
+                    findings.extend(limit(config, &place, address, &name).await);
                 }
             }
             Lookup::Absent => {
