@@ -21,6 +21,7 @@ pub enum Authentication<R> {
 pub struct Authenticated<R> {
     row: R,
     mac: MacBytes,
+    signed_at: u64,
 }
 
 impl<R: AsRef<Key>> Authenticated<R> {
@@ -32,6 +33,21 @@ impl<R: AsRef<Key>> Authenticated<R> {
     /// The request's MAC: the same again within the window is the same request again (D13).
     pub fn mac(&self) -> &[u8] {
         self.mac.as_slice()
+    }
+
+    /// Unix second at which it was signed, by the signer's clock.
+    pub fn signed_at(&self) -> u64 {
+        self.signed_at
+    }
+
+    /// The request refused as signed too long ago, though the window allows it (RFC 8945 5.2.3).
+    pub fn outdated(self, now: u64) -> Unauthentic<R> {
+        Unauthentic {
+            rcode: Rcode::NOTAUTH,
+            error: TsigError::BADTIME,
+            signer: Some((self.row, self.mac)),
+            server_time: now,
+        }
     }
 
     /// Octets that [`Authenticated::sign_answer`] appends.
@@ -174,5 +190,9 @@ pub fn authenticate<K: Keyring + ?Sized>(
     if record.mac.len() < full {
         return failed(Rcode::NOTAUTH, TsigError::BADTRUNC, Some((row, mac)));
     }
-    Ok(Authentication::Signed(Authenticated { row, mac }))
+    Ok(Authentication::Signed(Authenticated {
+        row,
+        mac,
+        signed_at: record.variables.time,
+    }))
 }

@@ -119,10 +119,10 @@ fn check_mailbox(
     let Author::Subject { mailboxes, .. } = author else {
         return Ok(());
     };
-    let Some((mailbox, base)) = slot_of_mailbox(owner) else {
+    let Some(mailbox) = mailbox_of_slot(owner) else {
         return Ok(());
     };
-    if mailboxes.contains(&mailbox) {
+    if mailboxes.iter().any(|own| own == mailbox) {
         return Ok(());
     }
     let tag = author.tag();
@@ -130,35 +130,40 @@ fn check_mailbox(
     let octets: u64 = own.map(|value| value.text.len() as u64).sum();
     if octets + value.len() as u64 > MAILBOX_NAME_OCTETS {
         return Err(Refusal::MailboxOctets {
-            mailbox,
+            mailbox: mailbox.to_owned(),
             limit: MAILBOX_NAME_OCTETS,
         });
     }
-    let mut held_at = |slot: &Owner| {
-        draft
-            .values(slot)
-            .filter(|value| value.writer == tag.0)
-            .count() as u64
+    let over = |limit| {
+        let mailbox = mailbox.to_owned();
+        Err(Refusal::MailboxQuota { mailbox, limit })
     };
     if let Some(limit) = per_name
         .map(|values| values.div_ceil(2))
-        .filter(|limit| held_at(owner) >= *limit)
+        .filter(|limit| draft.held_by(owner.as_wire(), tag) >= *limit)
     {
-        return Err(Refusal::MailboxQuota { mailbox, limit });
+        return over(limit);
     }
-    let slots = (0..10).filter_map(|slot| Owner::parse(&format!("slot-{slot}.{base}")).ok());
-    if slots.map(|slot| held_at(&slot)).sum::<u64>() >= limit {
-        return Err(Refusal::MailboxQuota { mailbox, limit });
+    let mut slot = owner.as_wire().to_vec();
+    let mut held = 0;
+    for digit in b'0'..=b'9' {
+        slot[SLOT_DIGIT] = digit;
+        held += draft.held_by(&slot, tag);
+    }
+    if held >= limit {
+        return over(limit);
     }
     Ok(())
 }
 
-/// For `slot-<0-9>.mb-<hash>.<rest>`: the hash and `mb-<hash>.<rest>`.
-fn slot_of_mailbox(owner: &Owner) -> Option<(String, Owner)> {
+/// Where the digit stands in the wire form of `slot-<0-9>.mb-<hash>.<rest>`: behind a length octet and `slot-`.
+const SLOT_DIGIT: usize = 6;
+
+/// The hash in `slot-<0-9>.mb-<hash>.<rest>`.
+fn mailbox_of_slot(owner: &Owner) -> Option<&str> {
     let mut labels = owner.labels();
     let slot = labels.next()?.strip_prefix("slot-")?;
     let hash = labels.next()?.strip_prefix("mb-")?;
     let is_slot = slot.len() == 1 && slot.bytes().all(|digit| digit.is_ascii_digit());
-    is_slot.then_some(())?;
-    Some((hash.to_owned(), owner.parent()?))
+    is_slot.then_some(hash)
 }

@@ -45,8 +45,9 @@ pub struct Draft<'w> {
     connection: &'w Connection,
     zone: &'w ZoneIndex,
     millis: u64,
-    /// Owner names that the group has looked at.
-    touched: HashMap<Owner, Touched, RandomState>,
+    /// Owner names that the group has looked at, with their places in `touched`.
+    places: HashMap<Owner, usize, RandomState>,
+    touched: Vec<Touched>,
     inserts: Vec<NewRow>,
     deletes: Vec<i64>,
     hooks: Vec<Hook>,
@@ -59,6 +60,7 @@ pub struct Draft<'w> {
 
 /// An owner name with the values it will have.
 struct Touched {
+    owner: Owner,
     values: Vec<Value>,
     is_changed: bool,
     /// Number of the request that changed it last.
@@ -70,8 +72,8 @@ struct Touched {
 struct Request {
     /// Requests of the group so far, this one included.
     number: u64,
-    /// Each owner name it changed, with its values before and whether earlier requests had changed them.
-    before: Vec<(Owner, Vec<Value>, bool)>,
+    /// The place of each owner name it changed, with the values before and whether earlier requests had changed them.
+    before: Vec<(usize, Vec<Value>, bool)>,
     inserts: usize,
     deletes: usize,
     hooks: usize,
@@ -89,7 +91,8 @@ impl<'w> Draft<'w> {
             connection,
             zone,
             millis,
-            touched: HashMap::default(),
+            places: HashMap::default(),
+            touched: Vec::new(),
             inserts: Vec::new(),
             deletes: Vec::new(),
             hooks: Vec::new(),
@@ -118,6 +121,23 @@ impl<'w> Draft<'w> {
             .values
             .iter()
             .filter(move |value| value.expires_at > now)
+    }
+
+    /// How many live values of the writer marked `writer` stand at the name `owner` (lower-case wire form). Unlike
+    /// [`Draft::values`] it keeps nothing of a name that nobody changes.
+    pub(crate) fn held_by(&self, owner: &[u8], writer: WriterTag) -> u64 {
+        let now = self.now();
+        let is_held = |value: &&Value| value.writer == writer.0 && value.expires_at > now;
+        let held = match self.places.get(owner) {
+            Some(place) => self.touched[*place].values.iter().filter(is_held).count(),
+            None => self
+                .zone
+                .entry_at(owner, now)
+                .iter()
+                .filter(is_held)
+                .count(),
+        };
+        held as u64
     }
 
     /// Appends `text` at `owner` for `ttl` seconds; an equal live value is replaced and moves to the end (node.md 5.2).
@@ -222,30 +242,38 @@ impl<'w> Draft<'w> {
         live
     }
 
+    /// Where in `touched` the owner name stands.
+    fn place(&mut self, owner: &Owner) -> usize {
+        if let Some(place) = self.places.get(owner) {
+            return *place;
+        }
+        let place = self.touched.len();
+        self.touched.push(Touched {
+            owner: owner.clone(),
+            values: self.zone.entry(owner, self.millis / 1000),
+            is_changed: false,
+            request: 0,
+        });
+        self.places.insert(owner.clone(), place);
+        place
+    }
+
     fn entry(&mut self, owner: &Owner) -> &mut Touched {
-        let (zone, now) = (self.zone, self.millis / 1000);
-        self.touched
-            .entry(owner.clone())
-            .or_insert_with(|| Touched {
-                values: zone.entry(owner, now),
-                is_changed: false,
-                request: 0,
-            })
+        let place = self.place(owner);
+        &mut self.touched[place]
     }
 
     /// The values of `owner` for changing, remembered as they were for the case that the request fails.
     fn change(&mut self, owner: &Owner) -> &mut Vec<Value> {
-        let request = self.request.number;
-        let touched = self.entry(owner);
-        if touched.request != request {
-            touched.request = request;
-            let before = (touched.values.clone(), touched.is_changed);
+        let place = self.place(owner);
+        let touched = &mut self.touched[place];
+        if touched.request != self.request.number {
+            touched.request = self.request.number;
+            let before = (place, touched.values.clone(), touched.is_changed);
+            self.request.before.push(before);
             touched.is_changed = true;
-            self.request
-                .before
-                .push((owner.clone(), before.0, before.1));
         }
-        &mut self.entry(owner).values
+        &mut touched.values
     }
 
     pub(super) fn begin_request(&mut self) {
@@ -280,13 +308,10 @@ impl<'w> Draft<'w> {
         self.inserts.truncate(self.request.inserts);
         self.deletes.truncate(self.request.deletes);
         self.hooks.truncate(self.request.hooks);
-        for (owner, values, is_changed) in std::mem::take(&mut self.request.before) {
-            let touched = Touched {
-                values,
-                is_changed,
-                request: 0,
-            };
-            self.touched.insert(owner, touched);
+        for (place, values, is_changed) in std::mem::take(&mut self.request.before) {
+            let touched = &mut self.touched[place];
+            (touched.values, touched.is_changed) = (values, is_changed);
+            touched.request = 0; // of no request: the next one to change it remembers it anew
         }
         Ok(())
     }
@@ -308,10 +333,13 @@ impl<'w> Draft<'w> {
             let mut insert = self.connection.prepare_cached(
                 "INSERT INTO record (id, owner, value, ttl, stored_ms, expires_at, writer) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?;
+            let mut owner = String::new();
             for row in &self.inserts {
+                owner.clear();
+                row.owner.write(&mut owner);
                 insert.execute(params![
                     row.id,
-                    row.owner.to_string(),
+                    owner,
                     row.text,
                     row.ttl as i64,
                     self.millis as i64,
@@ -375,11 +403,9 @@ impl<'w> Draft<'w> {
 
     /// Makes a committed group visible and gives the hooks to run and the state that is in the file now.
     pub(super) fn publish_group(self) -> (Vec<Hook>, State) {
-        for (owner, touched) in &self.touched {
-            if touched.is_changed {
-                self.zone
-                    .replace(owner, &touched.values, self.millis / 1000);
-            }
+        for touched in self.touched.iter().filter(|touched| touched.is_changed) {
+            self.zone
+                .replace(&touched.owner, &touched.values, self.millis / 1000);
         }
         self.zone.set_serial(self.state.serial);
         (self.hooks, self.state)

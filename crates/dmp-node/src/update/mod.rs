@@ -22,7 +22,7 @@ use crate::store::{Draft, Failure};
 use crate::zone::Owner;
 
 pub(crate) use replay::ReplayCache;
-use replay::{Keep, Seen};
+use replay::{Keep, Seen, Signature};
 
 /// Sends one complete answer. It may be called on the writer thread and must not block for long.
 pub(crate) type ReplyTo = Box<dyn FnOnce(Vec<u8>) + Send>;
@@ -103,12 +103,22 @@ pub(crate) fn handle(
         return submit(context, wanted, answering, None, reply);
     };
     let key = signed.row().clone();
-    match context
+    let seen = context
         .replay()
-        .begin(signed.mac(), query.id(), exchange.now, reply)
-    {
+        .begin(Signature::of(signed), query.id(), exchange.now, reply);
+    match seen {
         Seen::First(reply) => submit(context, wanted, answering, Some(key), reply),
-        Seen::Again => updates.count(metrics::Update::Repeated),
+        Seen::InWork => updates.count(metrics::Update::Repeated),
+        Seen::Applied(reply, at) => {
+            updates.count(metrics::Update::Repeated);
+            reply(answering.answer(Rcode::NOERROR, None, Standing::Authoritative, at));
+        }
+        Seen::Forgotten(reply) => {
+            updates.count(metrics::Update::Notauth);
+            if let Some(signed) = answering.signed {
+                reply(signed.outdated(exchange.now).answer(query, exchange));
+            }
+        }
     }
 }
 
@@ -227,12 +237,12 @@ fn submit(
             let (answer, keep) = match denied {
                 None => (
                     answering.answer(Rcode::NOERROR, None, Standing::Authoritative, now),
-                    Keep::Yes,
+                    Keep::Since(now),
                 ),
                 Some(denied) => (answering.denied(&denied, now), Keep::No),
             };
             if let Some(signed) = &answering.signed {
-                done.replay().finish(signed.mac(), &answer, keep);
+                done.replay().finish(Signature::of(signed), &answer, keep);
             }
             reply(answer);
         });

@@ -1,107 +1,136 @@
 //! The replay window (node.md 3.7, D13): a signed request that comes again gets the answer it got, and changes nothing.
 //!
-//! A request is known by its MAC, which covers all of it but the message id.
+//! A request is known by its MAC, which covers all of it but the message id. What was applied is remembered until its
+//! signature is too old to be accepted. When more is applied than there is memory for, what was signed longest ago is
+//! forgotten first, and from then on nothing that was signed up to then is accepted any more (BADTIME): requests signed
+//! now go on, and none is applied twice.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
+use dmp_dns::tsig::Authenticated;
+use foldhash::fast::RandomState;
+
 use super::ReplyTo;
+use crate::access::TsigKey;
 use crate::limits::{REPLAY_ENTRIES, TSIG_FUDGE};
 
-/// Requests that changed something, or are about to, within twice the time window.
+/// Octets of a MAC that tell requests apart: 128 bits.
+const MAC_OCTETS: usize = 16;
+
+/// Requests that changed something, or are about to, within the time window.
 #[derive(Debug, Default)]
 pub(crate) struct ReplayCache(Mutex<State>);
 
-#[derive(Default)]
-struct State {
-    entries: HashMap<Box<[u8]>, Entry>,
-    /// MACs with the second at which they may be forgotten, oldest first.
-    order: VecDeque<(u64, Box<[u8]>)>,
+/// By what a request is known again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Signature {
+    mac: [u8; MAC_OCTETS],
+    /// Unix second, by the signer's clock.
+    signed_at: u64,
 }
 
-enum Entry {
+#[derive(Default)]
+struct State {
     /// In work; whoever sends it again waits for the same answer.
-    Pending(Vec<(u16, ReplyTo)>),
-    /// Durable; the signed answer.
-    Answered(Box<[u8]>),
+    in_work: HashMap<Signature, Vec<(u16, ReplyTo)>, RandomState>,
+    /// Durable, by the second of signing, with the second of the answer (modulo 2^32).
+    applied: BTreeMap<u64, HashMap<[u8; MAC_OCTETS], u32, RandomState>>,
+    /// How many those are.
+    count: usize,
+    /// Nothing signed up to this second is new.
+    forgotten: u64,
 }
 
 /// What to do with a request.
 pub(crate) enum Seen {
     /// New: apply it and report with [`ReplayCache::finish`].
     First(ReplyTo),
-    /// Dealt with here.
-    Again,
+    /// Dealt with here: it is answered along with the one that came first.
+    InWork,
+    /// It was applied and answered at this second; answer the same again.
+    Applied(ReplyTo, u64),
+    /// Whether it was applied is not known any more.
+    Forgotten(ReplyTo),
+}
+
+impl Signature {
+    pub(crate) fn of(signed: &Authenticated<TsigKey>) -> Self {
+        Self::new(signed.mac(), signed.signed_at())
+    }
+
+    fn new(full: &[u8], signed_at: u64) -> Self {
+        let mut mac = [0; MAC_OCTETS];
+        for (octet, full) in mac.iter_mut().zip(full) {
+            *octet = *full;
+        }
+        Self { mac, signed_at }
+    }
 }
 
 impl ReplayCache {
-    /// Takes note of the request with `mac`. When it was seen before, `reply` gets the cached answer now or as soon as it
-    /// is there.
-    pub(crate) fn begin(&self, mac: &[u8], id: u16, now: u64, reply: ReplyTo) -> Seen {
+    /// Takes note of the request. When it is in work already, `reply` gets that one's answer as soon as it is there.
+    pub(crate) fn begin(&self, signature: Signature, id: u16, now: u64, reply: ReplyTo) -> Seen {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.forget(now);
-        match state.entries.get_mut(mac) {
-            Some(Entry::Pending(waiting)) => {
-                waiting.push((id, reply));
-                Seen::Again
-            }
-            Some(Entry::Answered(answer)) => {
-                let answer = with_id(answer, id);
-                drop(state);
-                reply(answer);
-                Seen::Again
-            }
-            None => {
-                state.entries.insert(mac.into(), Entry::Pending(Vec::new()));
-                // Twice the window: the request may be dated up to one window ahead of now.
-                state
-                    .order
-                    .push_back((now.saturating_add(2 * TSIG_FUDGE), mac.into()));
-                Seen::First(reply)
-            }
+        state.expire(now);
+        if let Some(waiting) = state.in_work.get_mut(&signature) {
+            waiting.push((id, reply));
+            return Seen::InWork;
         }
+        let applied = state.applied.get(&signature.signed_at);
+        if let Some(second) = applied.and_then(|applied| applied.get(&signature.mac)) {
+            let ago = (now as u32).wrapping_sub(*second) as i32;
+            return Seen::Applied(reply, now.saturating_add_signed(-i64::from(ago)));
+        }
+        if signature.signed_at <= state.forgotten {
+            return Seen::Forgotten(reply);
+        }
+        state.in_work.insert(signature, Vec::new());
+        Seen::First(reply)
     }
 
-    /// Reports what became of the request: the answer to keep, or nothing to keep since it changed nothing; either way
-    /// whoever waits gets `answer`.
-    pub(crate) fn finish(&self, mac: &[u8], answer: &[u8], keep: Keep) {
+    /// Reports what became of the request; whoever waits for it gets `answer`.
+    pub(crate) fn finish(&self, signature: Signature, answer: &[u8], keep: Keep) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = match keep {
-            // What was forgotten in the meantime stays forgotten.
-            Keep::Yes => {
-                let entry = state.entries.get_mut(mac);
-                entry.map(|entry| std::mem::replace(entry, Entry::Answered(answer.into())))
-            }
-            Keep::No => state.entries.remove(mac),
-        };
+        let waiting = state.in_work.remove(&signature).unwrap_or_default();
+        if let Keep::Since(second) = keep {
+            state.keep(signature, second, REPLAY_ENTRIES);
+        }
         drop(state);
-        if let Some(Entry::Pending(waiting)) = entry {
-            for (id, reply) in waiting {
-                reply(with_id(answer, id));
-            }
+        for (id, reply) in waiting {
+            reply(with_id(answer, id));
         }
     }
 }
 
-/// Whether an answer is worth repeating.
+/// Whether a request is to be known again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keep {
-    /// The request was applied.
-    Yes,
+    /// It was applied, and answered at this Unix second.
+    Since(u64),
     /// It was not; sent again it is judged again.
     No,
 }
 
 impl State {
-    fn forget(&mut self, now: u64) {
-        while self
-            .order
-            .front()
-            .is_some_and(|(until, _)| *until < now || self.order.len() > REPLAY_ENTRIES)
+    /// Forgets what is too old to be accepted by its time alone.
+    fn expire(&mut self, now: u64) {
+        while let Some(oldest) = self.applied.first_entry()
+            && oldest.key().saturating_add(TSIG_FUDGE) < now
         {
-            if let Some((_, mac)) = self.order.pop_front() {
-                self.entries.remove(&mac);
-            }
+            self.count -= oldest.remove().len();
+        }
+    }
+
+    fn keep(&mut self, signature: Signature, answered_at: u64, most: usize) {
+        let applied = self.applied.entry(signature.signed_at).or_default();
+        let known = applied.insert(signature.mac, answered_at as u32);
+        self.count += usize::from(known.is_none());
+        while self.count > most
+            && let Some((second, forgotten)) = self.applied.pop_first()
+        {
+            self.count -= forgotten.len();
+            self.forgotten = self.forgotten.max(second);
         }
     }
 }
@@ -109,7 +138,9 @@ impl State {
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("State")
-            .field("entries", &self.entries.len())
+            .field("in_work", &self.in_work.len())
+            .field("applied", &self.count)
+            .field("forgotten", &self.forgotten)
             .finish()
     }
 }
@@ -134,52 +165,77 @@ mod tests {
         (Box::new(move |answer| drop(sender.send(answer))), answers)
     }
 
+    fn signed(mac: &[u8], signed_at: u64) -> Signature {
+        Signature::new(mac, signed_at)
+    }
+
+    fn begin(cache: &ReplayCache, signature: Signature, now: u64) -> Seen {
+        cache.begin(signature, 1, now, reply().0)
+    }
+
     #[test]
     fn a_repeat_of_a_request_in_work_waits_for_the_one_answer() {
         let cache = ReplayCache::default();
-        let (first, _) = reply();
-        assert!(matches!(cache.begin(b"mac", 1, 100, first), Seen::First(_)));
+        let request = signed(b"mac", 100);
+        assert!(matches!(begin(&cache, request, 100), Seen::First(_)));
         let (again, answers) = reply();
-        assert!(matches!(cache.begin(b"mac", 2, 100, again), Seen::Again));
+        assert!(matches!(cache.begin(request, 2, 100, again), Seen::InWork));
         assert!(answers.try_recv().is_err(), "nothing is durable yet");
-        cache.finish(b"mac", &[0, 1, 9], Keep::Yes);
+        cache.finish(request, &[0, 1, 9], Keep::Since(100));
         assert_eq!(answers.try_recv().unwrap(), [0, 2, 9]);
-        let (later, answers) = reply();
-        assert!(matches!(cache.begin(b"mac", 3, 100, later), Seen::Again));
-        assert_eq!(answers.try_recv().unwrap(), [0, 3, 9]);
+        assert!(matches!(begin(&cache, request, 100), Seen::Applied(_, 100)));
     }
 
     #[test]
-    fn what_changed_nothing_is_forgotten_at_once_and_the_rest_after_twice_the_window() {
+    fn what_changed_nothing_is_forgotten_at_once_and_the_rest_when_its_time_is_over() {
         let cache = ReplayCache::default();
-        let begin = |mac: &[u8], now| cache.begin(mac, 1, now, reply().0);
-        assert!(matches!(begin(b"refused", 100), Seen::First(_)));
-        cache.finish(b"refused", &[0, 1], Keep::No);
-        assert!(matches!(begin(b"refused", 100), Seen::First(_)));
-        assert!(matches!(begin(b"applied", 100), Seen::First(_)));
-        cache.finish(b"applied", &[0, 1], Keep::Yes);
+        let (refused, applied) = (signed(b"refused", 100), signed(b"applied", 100));
+        for _ in 0..2 {
+            assert!(matches!(begin(&cache, refused, 100), Seen::First(_)));
+            cache.finish(refused, &[0, 1], Keep::No);
+        }
+        assert!(matches!(begin(&cache, applied, 100), Seen::First(_)));
+        cache.finish(applied, &[0, 1], Keep::Since(100));
+        let last = 100 + TSIG_FUDGE;
         assert!(matches!(
-            begin(b"applied", 100 + 2 * TSIG_FUDGE),
-            Seen::Again
+            begin(&cache, applied, last),
+            Seen::Applied(_, 100)
+        ));
+        // From here on its time alone refuses it, before anybody asks here.
+        assert!(matches!(begin(&cache, applied, last + 1), Seen::First(_)));
+        assert_eq!(cache.0.lock().unwrap().count, 0);
+    }
+
+    #[test]
+    fn beyond_its_memory_it_refuses_the_oldest_signatures_and_applies_nothing_twice() {
+        let mut state = State::default();
+        for number in 0..10_u32 {
+            let second = 100 + u64::from(number / 2);
+            state.keep(signed(&number.to_be_bytes(), second), 100, 6);
+        }
+        assert!(state.count <= 6, "{state:?}");
+        let cache = ReplayCache(Mutex::new(state));
+        for number in 0..10_u32 {
+            let again = signed(&number.to_be_bytes(), 100 + u64::from(number / 2));
+            assert!(
+                matches!(
+                    begin(&cache, again, 105),
+                    Seen::Applied(_, 100) | Seen::Forgotten(_)
+                ),
+                "request {number} would be applied twice"
+            );
+        }
+        assert!(matches!(
+            begin(&cache, signed(b"late", 100), 105),
+            Seen::Forgotten(_)
         ));
         assert!(matches!(
-            begin(b"applied", 101 + 2 * TSIG_FUDGE),
+            begin(&cache, signed(b"new", 105), 105),
             Seen::First(_)
         ));
-    }
-
-    #[test]
-    fn memory_is_bounded_by_forgetting_the_oldest() {
-        let cache = ReplayCache::default();
-        for number in 0..=REPLAY_ENTRIES + 10 {
-            assert!(matches!(
-                cache.begin(&number.to_be_bytes(), 1, 100, reply().0),
-                Seen::First(_)
-            ));
-        }
-        let state = cache.0.lock().unwrap();
-        assert!(
-            state.entries.len() <= REPLAY_ENTRIES + 1 && state.order.len() == state.entries.len()
-        );
+        assert!(matches!(
+            begin(&cache, signed(b"ahead", 400), 105),
+            Seen::First(_)
+        ));
     }
 }

@@ -102,14 +102,14 @@ impl ZoneIndex {
 
     /// All values of `owner` that have not left the index, expired ones included.
     pub(crate) fn entry(&self, owner: &Owner, now: u64) -> Vec<Value> {
-        let reader = self.reader();
-        let hash = self.hash(owner.as_wire());
-        reader
-            .read(owner.as_wire(), hash, |block| {
-                entry::read_values(block, now)
-            })
-            .flatten()
-            .unwrap_or_default()
+        self.entry_at(owner.as_wire(), now)
+    }
+
+    /// [`ZoneIndex::entry`] of a lower-case wire name.
+    pub(crate) fn entry_at(&self, name: &[u8], now: u64) -> Vec<Value> {
+        let read = |block: &[AtomicU64]| entry::read_values(block, now);
+        let values = self.reader().read(name, self.hash(name), read);
+        values.flatten().unwrap_or_default()
     }
 
     /// Puts `values` in the place of all that `owner` has.

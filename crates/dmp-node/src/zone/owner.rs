@@ -2,6 +2,7 @@
 //!
 //! Names in queries may hold any octets and never become an [`Owner`]; they are looked up as wire octets.
 
+use std::borrow::Borrow;
 use std::fmt;
 
 use thiserror::Error;
@@ -103,12 +104,29 @@ impl Owner {
         (rest.len() > 1).then(|| Self(rest.into()))
     }
 
+    /// Appends the presentation form without the trailing dot to `text`.
+    pub(crate) fn write(&self, text: &mut String) {
+        for (index, label) in self.labels().enumerate() {
+            if index > 0 {
+                text.push('.');
+            }
+            text.push_str(label);
+        }
+    }
+
     fn finish(mut wire: Vec<u8>) -> Result<Self, OwnerError> {
         wire.push(0);
         if wire.len() > NAME_OCTETS {
             return Err(OwnerError::Length);
         }
         Ok(Self(wire.into_boxed_slice()))
+    }
+}
+
+/// An owner name is found by its wire form.
+impl Borrow<[u8]> for Owner {
+    fn borrow(&self) -> &[u8] {
+        &self.0
     }
 }
 

@@ -360,8 +360,8 @@ fn a_repeated_request_gets_the_cached_answer_and_changes_nothing() {
     message[..2].copy_from_slice(&[9, 9]);
     let under_another_id = node.udp(&message);
     assert_eq!(
-        (&under_another_id[..2], &under_another_id[2..]),
-        (&[9, 9][..], &answer[2..])
+        (&under_another_id[..2], &under_another_id[2..12]),
+        (&[9, 9][..], &answer[2..12])
     );
     signature.verify_answer(&under_another_id, NOW).unwrap();
     assert!(
