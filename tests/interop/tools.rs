@@ -216,6 +216,40 @@ fn nsupdate_is_told_why_it_was_refused() {
 }
 
 #[test]
+fn nsupdate_reads_the_key_file_that_an_operators_new_key_is_printed_as() {
+    let node = Node::start(Ours, ZONE);
+    let folder = node.folder();
+    for algorithm in ["hmac-sha256", "hmac-sha384", "hmac-sha512"] {
+        let name = format!("ops-{algorithm}.{ZONE}");
+        let output = Command::new(Ours.executable())
+            .args(["node", "ctl", "key", "add", &name, "--scope", ZONE])
+            .args(["--algorithm", algorithm])
+            .env("DMP_DB_PATH", folder.path().join("node/dmp.db"))
+            .output()
+            .expect("the program");
+        assert!(output.status.success(), "{output:?}");
+        let file = folder.path().join(algorithm);
+        std::fs::write(&file, output.stdout).expect("a key file");
+        let owner = format!("{algorithm}.{ZONE}");
+        for (change, values) in [
+            (
+                format!("add {owner} 300 TXT \"{algorithm}\""),
+                vec![algorithm],
+            ),
+            (format!("delete {owner} TXT"), vec![]),
+        ] {
+            let script = format!(
+                "server 127.0.0.1 {}\nzone {ZONE}\nupdate {change}\nsend\n",
+                node.dns.port()
+            );
+            let outcome = run("nsupdate", &["-k", &file.display().to_string()], &script);
+            assert!(outcome.success, "{change}: {}", outcome.said);
+            assert_eq!(txt(&node, &owner), values);
+        }
+    }
+}
+
+#[test]
 fn every_algorithm_of_a_key_is_that_of_the_tools() {
     let folder = Arc::new(tempfile::tempdir().expect("a temporary directory"));
     let (keys, database) = (

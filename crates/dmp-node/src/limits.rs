@@ -164,6 +164,11 @@ pub const SUBJECT_LOCAL_OCTETS: usize = 64;
 /// Octets of the local part in a key's label: 63 less `-`, 8 digits, `-` and 16 digits (D9).
 pub const KEY_NAME_LOCAL_OCTETS: usize = 37;
 
+/// Octets of the secret of an operator's own key at least: 128 bits, which nobody guesses.
+pub const KEY_SECRET_LEAST: usize = 16;
+/// Octets of it at most: eight times the block of SHA-512, beyond which HMAC gains nothing; a longer file is not a secret.
+pub const KEY_SECRET_MOST: usize = 1_024;
+
 /// Audit rows kept at most (W-14): about 15 MB.
 pub const AUDIT_ROWS: i64 = 100_000;
 /// Seconds an audit row is kept: 90 days, the default lifetime of a token.

@@ -17,8 +17,8 @@ pub(crate) use node::{
     NodeSetupArgs,
 };
 pub(crate) use operator::{
-    AdminArgs, AdminCommand, AuditCommand, CtlCommand, IssueArgs, KeyCommand, NodeCtlArgs,
-    QuotaCommand, TokenCommand, UserCommand as CtlUserCommand, ZoneCommand,
+    AdminArgs, AdminCommand, AuditCommand, CtlCommand, IssueArgs, KeyAddArgs, KeyCommand,
+    NodeCtlArgs, QuotaCommand, TokenCommand, UserCommand as CtlUserCommand, ZoneCommand,
 };
 
 /// Encrypted messages delivered as DNS records.

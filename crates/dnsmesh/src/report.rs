@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use crate::args::OutputArgs;
 use crate::exit::{Exit, Failure};
@@ -55,10 +56,11 @@ impl Format {
         for note in report.notes() {
             self.note(&note);
         }
-        let text = match self {
+        // It may hold a secret that is shown this once.
+        let text = Zeroizing::new(match self {
             Self::Text => report.text(),
             Self::Json => report.json(),
-        };
+        });
         let mut out = io::stdout().lock();
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             Ok(()) => match report.printed() {

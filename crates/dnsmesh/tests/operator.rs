@@ -5,13 +5,18 @@ mod common;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use common::node::{self, Node};
 use common::{Ran, program};
+use dmp_dns::tsig::{Key, sign_request};
+use dmp_dns::update::{Operation, UpdateBuilder};
 
 const ZONE: &str = "mesh.test";
 
@@ -349,6 +354,317 @@ fn users_and_keys_are_managed_by_name() {
     site.ctl(&["user", "allow", "mallory@mesh.test"]).expect(1);
     site.ctl(&["user", "deny", "nonsense"]).expect(2);
     assert_eq!(node.stop("TERM"), Some(0));
+}
+
+/// The key of a file that `nsupdate -k` reads, whose text is exactly this and nothing more.
+fn key_of(file: &str, name: &str, algorithm: &str) -> Key {
+    let head = format!("key \"{name}\" {{\n\talgorithm {algorithm};\n\tsecret \"");
+    let secret = file
+        .strip_prefix(&head)
+        .and_then(|rest| rest.strip_suffix("\";\n};\n"));
+    key(name, algorithm, secret.unwrap_or_else(|| panic!("{file}")))
+}
+
+fn key(name: &str, algorithm: &str, secret: &str) -> Key {
+    let secret = BASE64_STANDARD.decode(secret).unwrap();
+    Key::new(&name.parse().unwrap(), algorithm.parse().unwrap(), &secret).unwrap()
+}
+
+/// RCODE of the answer to one signed update, whose signature is proven where the update succeeds.
+fn update(node: SocketAddr, key: &Key, operation: Operation) -> u8 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    let mut update = UpdateBuilder::new(&ZONE.parse().unwrap());
+    update.push(&operation).unwrap();
+    let mut message = update.build(1);
+    let signature = sign_request(key, &mut message, now).unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    socket.send_to(&message, node).unwrap();
+    let mut answer = [0; 1_232];
+    let length = socket.recv(&mut answer).unwrap();
+    let rcode = answer[3] & 0x0f;
+    if rcode == NOERROR {
+        signature.verify_answer(&answer[..length], now).unwrap();
+    }
+    rcode
+}
+
+fn add(owner: &str) -> Operation {
+    Operation::Add {
+        owner: owner.parse().unwrap(),
+        ttl: 3_600,
+        value: "by the operator".to_owned(),
+    }
+}
+
+fn delete(owner: &str) -> Operation {
+    Operation::DeleteRrset {
+        owner: owner.parse().unwrap(),
+    }
+}
+
+const NOERROR: u8 = 0;
+const REFUSED: u8 = 5;
+const NOTAUTH: u8 = 9;
+
+#[test]
+fn an_operators_key_signs_the_very_next_packet_and_none_after_its_end() {
+    let site = Site::new();
+    let node = Node::start(site.dir.path(), ZONE);
+    let new = ["key", "add", "Ops.Mesh.Test", "--scope", "Mesh.Test."];
+    let added = site.ctl(&new).expect(0);
+    assert_eq!(added.stderr, "");
+    let ops = key_of(&added.stdout, "ops.mesh.test.", "hmac-sha256");
+    assert_eq!(update(node.dns, &ops, add(ALICES)), NOERROR);
+    assert_eq!(
+        update(node.dns, &ops, delete(ALICES)),
+        NOERROR,
+        "the zone as scope deletes anything"
+    );
+
+    let wild = [
+        "key",
+        "add",
+        "wild",
+        "--scope",
+        "slot-*.mb-*.mesh.test",
+        "--algorithm",
+        "hmac-sha512",
+    ];
+    let wild = key_of(&site.ctl(&wild).expect(0).stdout, "wild.", "hmac-sha512");
+    let slot = "slot-0.mb-0123456789ab.mesh.test";
+    assert_eq!(update(node.dns, &wild, add(slot)), NOERROR);
+    assert_eq!(
+        update(node.dns, &wild, delete(slot)),
+        REFUSED,
+        "a pattern with * never deletes"
+    );
+    assert_eq!(update(node.dns, &wild, add(ALICES)), REFUSED);
+
+    let refused = || {
+        site.ctl(&new)
+            .expect(1)
+            .nothing_on_stdout()
+            .warns("there is a key ops.mesh.test. already")
+    };
+    refused();
+    assert_eq!(
+        update(node.dns, &ops, add(ALICES)),
+        NOERROR,
+        "the key is as it was"
+    );
+    site.ctl(&["key", "list"])
+        .expect(0)
+        .says("live     never                 ops.mesh.test.  \n");
+    site.ctl(&["key", "show", "ops.mesh.test"])
+        .expect(0)
+        .says("allowed_suffixes: mesh.test\n")
+        .says("subject: \n");
+    site.admin(&["audit", "tail", "--event", "issued"])
+        .expect(0)
+        .says("  admin key ops.mesh.test.\n");
+
+    site.ctl(&["key", "revoke", "ops.mesh.test"]).expect(0);
+    assert_eq!(update(node.dns, &ops, add(ALICES)), NOTAUTH);
+    refused();
+    site.ctl(&["key", "delete", "ops.mesh.test"]).expect(0);
+    let again = key_of(
+        &site.ctl(&new).expect(0).stdout,
+        "ops.mesh.test.",
+        "hmac-sha256",
+    );
+    assert_eq!(
+        update(node.dns, &ops, add(ALICES)),
+        NOTAUTH,
+        "another secret"
+    );
+    assert_eq!(update(node.dns, &again, delete(ALICES)), NOERROR);
+    assert_eq!(node.stop("TERM"), Some(0));
+}
+
+#[test]
+fn an_operators_key_is_added_before_the_node_has_ever_run() {
+    let site = Site::new();
+    let arguments = [
+        "key",
+        "add",
+        "ops.mesh.test",
+        "--scope",
+        "mesh.test",
+        "--scope",
+        "b.other.test",
+        "--scope",
+        "MESH.test.",
+        "--algorithm",
+        "hmac-sha384",
+        "--expires",
+        "1h",
+        "--json",
+    ];
+    let added = site
+        .ctl(&arguments)
+        .expect(0)
+        .warns("b.other.test matches nothing in mesh.test")
+        .warns("updates are off (update.enabled)");
+    let json = added.json();
+    let members: Vec<&String> = json.as_object().unwrap().keys().collect();
+    let expected = [
+        "algorithm",
+        "allowed_suffixes",
+        "expires_at",
+        "name",
+        "schema",
+        "secret_base64",
+    ];
+    assert_eq!(members, expected);
+    assert_eq!(json["schema"], "dmp.node/1");
+    assert_eq!(json["name"], "ops.mesh.test.");
+    assert_eq!(
+        json["allowed_suffixes"],
+        serde_json::json!(["b.other.test", "mesh.test"])
+    );
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    let left = json["expires_at"].as_u64().unwrap() - now;
+    assert!((3_500..=3_600).contains(&left), "{left}");
+    let ops = key(
+        "ops.mesh.test",
+        "hmac-sha384",
+        json["secret_base64"].as_str().unwrap(),
+    );
+    site.ctl(&arguments).expect(1).nothing_on_stdout();
+
+    let node = Node::start(site.dir.path(), ZONE);
+    assert_eq!(update(node.dns, &ops, add(ALICES)), NOERROR);
+    assert_eq!(node.stop("TERM"), Some(0));
+}
+
+#[test]
+fn a_secret_from_a_file_is_used_and_never_printed() {
+    let site = Site::new();
+    let file = site.path("secret");
+    let secret = BASE64_STANDARD.encode([7; 16]);
+    fs::write(&file, format!("{secret}\n")).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let path = file.to_str().unwrap();
+    let node = Node::start(site.dir.path(), ZONE);
+    let add_key = |name: &str, more: &[&str]| {
+        let arguments = [
+            "key",
+            "add",
+            name,
+            "--scope",
+            "mesh.test",
+            "--secret-file",
+            path,
+        ];
+        site.ctl(&[&arguments, more].concat()).expect(0)
+    };
+    let added = add_key("one", &[]).warns("has mode 0644");
+    assert_eq!(added.stdout, "added one.\n");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let added = add_key("two", &["--json"]);
+    assert_eq!(added.stderr, "");
+    assert_eq!(added.json()["secret_base64"], serde_json::Value::Null);
+    for name in ["one", "two"] {
+        let key = key(name, "hmac-sha256", &secret);
+        assert_eq!(update(node.dns, &key, add(ALICES)), NOERROR);
+    }
+    assert_eq!(node.stop("TERM"), Some(0));
+}
+
+#[test]
+fn a_key_that_cannot_be_is_refused_and_nothing_is_added() {
+    let site = Site::new();
+    let file = |name: &str, content: &[u8]| {
+        let path = site.path(name);
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let short = file("short", BASE64_STANDARD.encode([7; 15]).as_bytes());
+    let text = file("text", b"no base64!");
+    let long = file("long", BASE64_STANDARD.encode([7; 1_025]).as_bytes());
+    let huge = file("huge", &[b'A'; 100_000]);
+    let octets = file("octets", &[0xff; 32]);
+    let missing = site.path("missing").to_str().unwrap().to_owned();
+    let node = Node::start(site.dir.path(), ZONE);
+    let refuse = || {
+        for (arguments, status, reason) in [
+            (&["ops"][..], 2, "--scope"),
+            (&["--scope", "mesh.test"], 2, "<NAME>"),
+            (&["a..b", "--scope", "mesh.test"], 2, "key name 'a..b'"),
+            (&["a b", "--scope", "mesh.test"], 2, "key name 'a b'"),
+            (&["ops", "--scope", ""], 2, "scope pattern ''"),
+            (
+                &["ops", "--scope", "mesh.test", "--scope", "a..b"],
+                2,
+                "scope pattern 'a..b'",
+            ),
+            (&["ops", "--scope", "a,b.mesh.test"], 2, "outside A-Z"),
+            (
+                &["ops", "--scope", "mesh.test", "--expires", "0"],
+                2,
+                "more than 0",
+            ),
+            (
+                &["ops", "--scope", "mesh.test", "--expires", "soon"],
+                2,
+                "expected digits",
+            ),
+            (
+                &["ops", "--scope", "mesh.test", "--algorithm", "hmac-md5"],
+                2,
+                "none of hmac-sha256",
+            ),
+            (
+                &["ops", "--scope", "mesh.test", "--secret-file", &short],
+                1,
+                "has 15 octets",
+            ),
+            (
+                &["ops", "--scope", "mesh.test", "--secret-file", &text],
+                1,
+                "is not base64",
+            ),
+            (
+                &["ops", "--scope", "mesh.test", "--secret-file", &long],
+                1,
+                "has 1025 octets",
+            ),
+            (
+                &["ops", "--scope", "mesh.test", "--secret-file", &huge],
+                1,
+                "more than 2048 octets",
+            ),
+            (
+                &["ops", "--scope", "mesh.test", "--secret-file", &octets],
+                1,
+                "UTF-8",
+            ),
+            (
+                &["ops", "--scope", "mesh.test", "--secret-file", &missing],
+                1,
+                "No such file",
+            ),
+        ] {
+            site.ctl(&[&["key", "add"], arguments].concat())
+                .expect(status)
+                .nothing_on_stdout()
+                .warns(reason);
+        }
+        site.ctl(&["key", "list"]).expect(0).says("(no keys)\n");
+    };
+    refuse();
+    assert_eq!(node.stop("TERM"), Some(0));
+    refuse();
 }
 
 #[test]

@@ -60,6 +60,16 @@ impl Scope {
             })
     }
 
+    /// Whether some pattern covers any name at or under `zone`.
+    pub fn reaches(&self, zone: &Owner) -> bool {
+        let zone: Vec<&str> = zone.labels().collect();
+        self.patterns.iter().any(|pattern| {
+            let ends = pattern.labels.iter().rev().zip(zone.iter().rev());
+            ends.into_iter()
+                .all(|(pattern, label)| matches_label(pattern, label))
+        })
+    }
+
     /// The patterns without `*`, as text.
     pub fn literals(&self) -> impl Iterator<Item = String> {
         self.patterns

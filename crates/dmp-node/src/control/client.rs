@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::place::Place;
 use super::{Failed, Line, Request, socket_path};
@@ -75,7 +76,8 @@ impl Connection {
         request: &Request,
         data: &mut dyn FnMut(&str) -> io::Result<()>,
     ) -> io::Result<Result<Value, Failed>> {
-        let mut text = serde_json::to_vec(request)?;
+        // It may hold the secret of a key.
+        let mut text = Zeroizing::new(serde_json::to_vec(request)?);
         text.push(b'\n');
         self.stream.get_mut().write_all(&text)?;
         loop {

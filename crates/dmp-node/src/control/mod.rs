@@ -4,6 +4,7 @@
 
 mod client;
 mod dump;
+mod key;
 mod operator;
 mod place;
 mod server;
@@ -16,6 +17,7 @@ use serde_json::Value;
 use crate::credentials::admin::Which;
 
 pub use client::{Connection, ControlError};
+pub use key::{KeySecret, KeySecretError, NewKey};
 pub(crate) use operator::Running;
 pub use operator::{OfflineError, Operator};
 pub use place::socket_path;
@@ -40,6 +42,8 @@ pub enum Request {
         /// Its name.
         name: String,
     },
+    /// A TSIG key of the operator's own.
+    KeyAdd(NewKey),
     /// End a key for good.
     KeyRevoke {
         /// Its name.

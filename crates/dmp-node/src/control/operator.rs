@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::Sender;
 use zeroize::Zeroizing;
 
-use super::{Failed, FailedCode, Issue, Request, dump};
+use super::{Failed, FailedCode, Issue, NewKey, Request, dump, key};
 use crate::access::Author;
 use crate::clock::Clock;
 use crate::config::{Config, Rate};
@@ -98,6 +98,7 @@ impl Operator {
                 self.read(move |sql| admin::keys(sql, None, now))
             }
             Request::KeyShow { name } => self.key(&name),
+            Request::KeyAdd(new) => self.add_key(new).await,
             Request::KeyRevoke { name } => {
                 let name = key_name(&name);
                 let found = self.credentials.revoke_key(&name).await;
@@ -235,6 +236,25 @@ impl Operator {
             Some(key) => to_value(key),
             None => Err(Failed::new(FailedCode::Absent, format!("no key {name}"))),
         }
+    }
+
+    async fn add_key(&self, new: NewKey) -> Result<Value, Failed> {
+        let row = new.row(self.now())?;
+        let added = json!({
+            "name": row.name,
+            "algorithm": row.algorithm,
+            "allowed_suffixes": row.allowed_suffixes,
+            "expires_at": row.expires_at,
+            "warnings": key::doubts(&row.allowed_suffixes, &self.context.settings()),
+        });
+        let name = row.name.clone();
+        if !self.credentials.add_key(row).await.map_err(unavailable)? {
+            let reason = format!(
+                "there is a key {name} already, and no key is replaced: take another name, or delete that key first"
+            );
+            return Err(Failed::new(FailedCode::Refused, reason));
+        }
+        Ok(added)
     }
 
     fn quotas(&self) -> Result<Value, Failed> {

@@ -12,6 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use super::place::Place;
 use super::{Failed, FailedCode, Line, Operator, Request, socket_path};
@@ -110,7 +111,8 @@ async fn answer(stream: UnixStream, operator: &Operator) -> io::Result<()> {
     let (reading, mut writing) = stream.into_split();
     let mut reading = BufReader::new(reading);
     loop {
-        let mut request = Vec::new();
+        // It may hold the secret of a key.
+        let mut request = Zeroizing::new(Vec::new());
         let mut limited = (&mut reading).take(CONTROL_REQUEST_OCTETS);
         let read = limited.read_until(b'\n', &mut request);
         match timeout(CONTROL_IDLE, read).await {

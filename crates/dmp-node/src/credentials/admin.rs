@@ -374,7 +374,7 @@ fn insert(
         event: AuditEvent::Issued,
         who: Some((hash, issue.subject.clone())),
         remote: None,
-        detail: "admin",
+        detail: "admin".into(),
     };
     insert_at(sql, &row, now)
 }

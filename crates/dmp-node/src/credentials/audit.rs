@@ -1,4 +1,4 @@
-//! What was done with bearer tokens, as a table of bounded size (node.md 6.6, W-14).
+//! What was done with bearer tokens and by the operator with keys of their own, as a table of bounded size (node.md 6.6, W-14).
 //!
 //! Rows about shared-pool names carry no subject and no token hash, so that the table alone cannot tell who delivered
 //! to whom. Rows are written in the transaction of what they tell about, where there is one.
@@ -9,12 +9,13 @@ use crate::limits::{AUDIT_ROWS, AUDIT_SECONDS, STRANGER_BURST, STRANGER_RATE};
 use crate::repeated::log_repeated;
 use crate::store::{Draft, Failure};
 use rusqlite::{Connection, params};
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 /// Kind of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuditEvent {
-    /// A token was minted.
+    /// A token was minted, or a key of the operator's own was added.
     Issued,
     /// A token was revoked, by the operator or by a newer one.
     Revoked,
@@ -48,7 +49,7 @@ pub struct AuditRow {
     /// Where the request came from.
     pub remote: Option<IpAddr>,
     /// What it was about, without anything that identifies a recipient.
-    pub detail: &'static str,
+    pub detail: Cow<'static, str>,
 }
 
 /// How many rows strangers can cause: a well-formed token that nobody holds costs its sender nothing.

@@ -2,6 +2,7 @@
 //!
 //! What a key may write is given by the caller; how a packet is verified with it is `access`.
 
+use super::audit::{AuditEvent, AuditRow, insert_at};
 use super::{Credentials, MintError, deny, integer, key_column};
 use crate::access::{KeyRow, Keyring};
 use crate::store::{Draft, Failure};
@@ -44,7 +45,8 @@ impl Credentials {
         let this = Arc::clone(self);
         let work = move |draft: &mut Draft<'_>| {
             let now = draft.now();
-            let superseded = insert(draft.sql()?, &grant, &secret, now)?;
+            let sql = draft.sql()?;
+            let superseded = supersede(sql, &grant, now)?;
             let row = KeyRow {
                 name: grant.name,
                 algorithm: ALGORITHM.to_owned(),
@@ -55,6 +57,7 @@ impl Credentials {
                 registered_spk: Some(grant.spk),
                 registered_x25519: grant.x25519,
             };
+            insert(sql, &row, now)?;
             draft.after_commit(move || {
                 this.swap_keyring(|keyring| {
                     let without = |keyring: Keyring, name: &String| keyring.without_key(name);
@@ -62,6 +65,31 @@ impl Credentials {
                 });
             });
             Ok(())
+        };
+        self.context.store().transact(work).await
+    }
+
+    /// Adds a key of the operator's own and puts it in force before the answer (C9). `false` if there is a key of that
+    /// name, live or not: that one stays as it is (D9).
+    pub async fn add_key(self: &Arc<Self>, row: KeyRow) -> Result<bool, Failure<rusqlite::Error>> {
+        let this = Arc::clone(self);
+        let work = move |draft: &mut Draft<'_>| {
+            let now = draft.now();
+            let sql = draft.sql()?;
+            let named = "SELECT 1 FROM tsig_key WHERE name = ?1";
+            if sql.prepare_cached(named)?.exists([&row.name])? {
+                return Ok(false);
+            }
+            insert(sql, &row, now)?;
+            let added = AuditRow {
+                event: AuditEvent::Issued,
+                who: None,
+                remote: None,
+                detail: format!("admin key {}", row.name).into(),
+            };
+            insert_at(sql, &added, now)?;
+            draft.after_commit(move || this.swap_keyring(|keyring| keyring.with_key(row)));
+            Ok(true)
         };
         self.context.store().transact(work).await
     }
@@ -107,14 +135,9 @@ pub(super) fn live(sql: &Connection, now: u64) -> rusqlite::Result<Vec<KeyRow>> 
     rows.collect()
 }
 
-/// Checks ownership in the order of node.md 6.5 and writes the row; the other names under which the same subject and
-/// signing key held a key, which this one supersedes.
-fn insert(
-    sql: &Connection,
-    grant: &KeyGrant,
-    secret: &[u8; 32],
-    now: u64,
-) -> Result<Vec<String>, MintError> {
+/// Checks ownership in the order of node.md 6.5 and takes away the keys that the same subject and signing key held; the
+/// names of them that differ from the new one.
+fn supersede(sql: &Connection, grant: &KeyGrant, now: u64) -> Result<Vec<String>, MintError> {
     let spk = hex::encode(grant.spk);
     deny::check(sql, &grant.subject, &spk)?;
     let mine = "subject = ?1 AND registered_spk = ?2";
@@ -157,24 +180,28 @@ fn insert(
     let superseded: Vec<String> = others.collect::<Result<_, _>>()?;
     sql.prepare_cached(&format!("DELETE FROM tsig_key WHERE {mine}"))?
         .execute(params![grant.subject, spk])?;
+    Ok(superseded)
+}
+
+/// Writes the row of a key whose name is free.
+fn insert(sql: &Connection, row: &KeyRow, now: u64) -> rusqlite::Result<()> {
     sql.prepare_cached(
         "INSERT INTO tsig_key (name, algorithm, secret, allowed_suffixes, created_at, expires_at,
              revoked, subject, registered_spk, registered_x25519_pub)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9)",
     )?
     .execute(params![
-        grant.name,
-        ALGORITHM,
-        secret,
-        grant.allowed_suffixes.join("\n"),
+        row.name,
+        row.algorithm,
+        *row.secret,
+        row.allowed_suffixes.join("\n"),
         integer(now),
-        integer(grant.expires_at),
-        grant.subject,
-        spk,
-        grant.x25519.map(hex::encode).unwrap_or_default(),
+        integer(row.expires_at),
+        row.subject,
+        row.registered_spk.map(hex::encode).unwrap_or_default(),
+        row.registered_x25519.map(hex::encode).unwrap_or_default(),
     ])?;
-    pattern_rows(sql, &grant.name, &grant.allowed_suffixes)?;
-    Ok(superseded)
+    pattern_rows(sql, &row.name, &row.allowed_suffixes)
 }
 
 /// Writes the patterns of a key that have no `*` where collisions are looked for.

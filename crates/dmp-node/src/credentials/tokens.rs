@@ -246,7 +246,7 @@ fn insert(
         event: AuditEvent::Issued,
         who: Some((hash, grant.subject.clone())),
         remote: None,
-        detail: SELF_SERVICE,
+        detail: SELF_SERVICE.into(),
     };
     insert_at(sql, &issued, now)?;
     Ok(gone.into_iter().map(|(hash, _)| hash).collect())
@@ -277,7 +277,7 @@ pub(super) fn revoke(
             event: AuditEvent::Revoked,
             who: Some((*hash, subject.to_owned())),
             remote: None,
-            detail: "",
+            detail: "".into(),
         };
         insert_at(sql, &row, now)?;
     }

@@ -76,11 +76,11 @@ pub(crate) fn write(
     }
     let hash = bearer(headers).and_then(TokenHash::of_presented);
     let hash = hash.ok_or(Denial::Unauthorized)?;
-    let row = |event, who, detail| AuditRow {
+    let row = |event, who, detail: &'static str| AuditRow {
         event,
         who,
         remote: Some(client),
-        detail,
+        detail: detail.into(),
     };
     let reject = |who, detail| {
         credentials.audit_refusal(row(AuditEvent::Rejected, who, detail));

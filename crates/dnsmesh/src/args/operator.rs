@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use dmp_dns::tsig::Algorithm;
 
 use super::node::NodeSettingsArgs;
 use super::{OutputArgs, duration};
@@ -63,6 +64,8 @@ pub(crate) enum KeyCommand {
     List(OutputArgs),
     /// Print one key with its scope
     Show(NameArgs),
+    /// Add a key of your own that belongs to no user, and print it this once as a key file for `nsupdate -k`
+    Add(KeyAddArgs),
     /// End a key for good: its next packet is refused, and registering again does not revive it
     Revoke(NameArgs),
     /// Forget a key: its owner may register again
@@ -74,6 +77,28 @@ pub(crate) enum KeyCommand {
 pub(crate) struct NameArgs {
     /// Key name
     pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// `node ctl key add`
+#[derive(Debug, Args)]
+pub(crate) struct KeyAddArgs {
+    /// Key name, a domain name that no key has yet
+    pub(crate) name: String,
+    /// Names that it may write, at and under PATTERN; `*` stands for any run of characters of a label, and such a
+    /// pattern never deletes. May be repeated
+    #[arg(long, value_name = "PATTERN", required = true)]
+    pub(crate) scope: Vec<String>,
+    /// hmac-sha256, hmac-sha384 or hmac-sha512
+    #[arg(long, default_value_t = Algorithm::HmacSha256)]
+    pub(crate) algorithm: Algorithm,
+    /// File with the secret in base64, at least 16 octets [default: a random secret]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) secret_file: Option<PathBuf>,
+    /// Life as 90d, 12h, 300s [default: for ever]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) expires: Option<u64>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

@@ -5,6 +5,7 @@ mod check;
 mod config;
 pub(crate) mod ctl;
 mod import;
+mod key;
 mod load;
 mod service;
 mod setup;

@@ -10,6 +10,7 @@ use dmp_node::store;
 use dmp_node::zone::Owner;
 use serde_json::{Value, json};
 
+use super::key;
 use crate::args::{
     CtlCommand, CtlUserCommand as UserCommand, KeyCommand, NodeCtlArgs, OutputArgs, QuotaCommand,
     ZoneCommand,
@@ -34,6 +35,7 @@ pub(crate) fn output(action: &CtlCommand) -> OutputArgs {
         CtlCommand::Key(
             KeyCommand::Show(args) | KeyCommand::Revoke(args) | KeyCommand::Delete(args),
         ) => args.output,
+        CtlCommand::Key(KeyCommand::Add(args)) => args.output,
         CtlCommand::User(UserCommand::Deny(args) | UserCommand::Allow(args)) => args.output,
         CtlCommand::Zone(ZoneCommand::Dump) => OutputArgs { json: false },
     }
@@ -44,6 +46,7 @@ pub(crate) async fn ctl(args: NodeCtlArgs, format: Format) -> Result<Exit, Failu
     let node = Target::new(&args.settings.into())?;
     let request = match args.action {
         CtlCommand::Restore { file, .. } => return node.restore(&file, format),
+        CtlCommand::Key(KeyCommand::Add(args)) => return key::add(&node, args, format).await,
         CtlCommand::Status(_) => Request::Status,
         CtlCommand::Reload(_) => Request::Reload,
         CtlCommand::Drain(_) => Request::Drain,
@@ -141,7 +144,10 @@ impl Target {
 
 /// Credentials may be given and denied before the node has run for the first time; nothing else is there to work on then.
 fn begins_a_database(request: &Request) -> bool {
-    matches!(request, Request::TokenIssue(_) | Request::UserDeny { .. })
+    matches!(
+        request,
+        Request::TokenIssue(_) | Request::KeyAdd(_) | Request::UserDeny { .. }
+    )
 }
 
 /// The failure with the status of cli.md 4: 2 for what makes no sense or means several things.
