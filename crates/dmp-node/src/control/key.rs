@@ -265,6 +265,33 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_that_matches_nothing_in_the_zone_is_told() {
+        let scope =
+            |pattern: &str| Scope::new(&[pattern.to_owned()], ScopeKind::Administrative).unwrap();
+        let zone = Owner::parse("mesh.test").unwrap();
+        for pattern in [
+            "mesh.test",
+            "a.b.mesh.test",
+            "test",
+            "*",
+            "m*h.test",
+            "x.*.*",
+            "slot-*.mesh.test",
+        ] {
+            assert!(scope(pattern).reaches(&zone), "{pattern}");
+        }
+        for pattern in [
+            "other.test",
+            "xmesh.test",
+            "mesh.test.example",
+            "a.mash*.test",
+            "example",
+        ] {
+            assert!(!scope(pattern).reaches(&zone), "{pattern}");
+        }
+    }
+
+    #[test]
     fn a_secret_is_random_or_base64_of_at_least_16_octets_and_never_shows() {
         for (name, octets) in [
             ("hmac-sha256", 32),

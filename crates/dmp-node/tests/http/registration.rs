@@ -1,6 +1,7 @@
 //! The registration ceremony: order of checks, possession, scopes, ownership (node.md 6.5, 4.2-4.4; D9).
 
 use crate::support::{OPERATOR, START, TestNode, User, assert_refused, multi_tenant};
+use dmp_node::access::KeyRow;
 use dmp_node::credentials::Denied;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -651,6 +652,42 @@ async fn a_subject_whose_names_another_one_holds_is_refused() {
         TAKEN,
     );
     assert_eq!(keys(&node), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_in_the_scope_of_an_operators_key_is_nobodys_while_that_key_lives() {
+    let node = node().await;
+    let registered = node.register("tsig-confirm", &alice()).await.json();
+    let name = registered["tsig_key_name"].as_str().unwrap();
+    assert!(node.credentials().delete_key(name).await.unwrap());
+    let patterns = registered["allowed_suffixes"].as_array().unwrap().iter();
+    let own = patterns
+        .filter_map(Value::as_str)
+        .find(|pattern| pattern.starts_with("id-"));
+    let add = |name: &str, pattern: &str| {
+        let row = KeyRow {
+            name: name.to_owned(),
+            algorithm: "hmac-sha256".to_owned(),
+            secret: vec![7; 32].into(),
+            allowed_suffixes: vec![pattern.to_owned()],
+            expires_at: 0,
+            subject: String::new(),
+            registered_spk: None,
+            registered_x25519: None,
+        };
+        let credentials = std::sync::Arc::clone(node.credentials());
+        async move { credentials.add_key(row).await.unwrap() }
+    };
+    assert!(add("zone.", "mesh.test").await);
+    assert!(add("own.", own.unwrap()).await);
+    assert!(!add("own.", "mesh.test").await, "a key is never replaced");
+    assert_refused(&node.register("tsig-confirm", &alice()).await, 409, TAKEN);
+    assert!(node.credentials().revoke_key("own.").await.unwrap());
+    assert_eq!(
+        node.register("tsig-confirm", &alice()).await.status,
+        200,
+        "the zone as scope takes no name"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
