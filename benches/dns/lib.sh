@@ -20,20 +20,20 @@ fill() { sed -e "s#@W@#$W#g" -e "s#@PORT@#$PORT#g" -e "s#@ZONE@#$ZONE#g" -e "s#@
 
 # Settings and database of the node: everything on, but the rate limit for the generator's own address. The zone is loaded once for each
 # N, and copied, so that every start finds the same.
-node_settings() { local kept=$W/node-$N.db
+node_settings() { local kept=$W/node-$N
     mkdir -p "$W/node"
     printf '%s\n' "zone = \"$ZONE\"" "database = \"$W/node/node.db\"" '[dns]' 'host = "127.0.0.1"' "port = $PORT" \
         'rate_exempt = ["127.0.0.1"]' "apex_ns = [\"ns1.$ZONE\"]" 'apex_a = "127.0.0.1"' '[update]' 'enabled = true' \
         '[http]' 'host = "127.0.0.1"' 'port = 0' '[log]' 'level = "WARNING"' > "$W/node.toml"
     [ -n "${KEEP_NODE:-}" ] && return 0
     rm -rf "$W/node"/*
-    if ! [ -f "$kept" ]; then
+    if ! [ -d "$kept" ]; then
         printf '%s\n' "$SECRET" > "$W/bench.secret"; chmod 600 "$W/bench.secret"
-        "$DNSMESH" node load "$ZF" --ttl 86400 --config "$W/node.toml" > "$W/load.log" &&
-            "$DNSMESH" node ctl key add bench.key --scope "$ZONE" --secret-file "$W/bench.secret" --config "$W/node.toml" > /dev/null || return 1
-        mv "$W/node/node.db" "$kept"
+        "$DNSMESH" node load "$ZF" --ttl 86400 --config "$W/node.toml" > "$W/load.log" 2>&1 &&
+            "$DNSMESH" node ctl --config "$W/node.toml" key add bench.key --scope "$ZONE" --secret-file "$W/bench.secret" > /dev/null || return 1
+        mkdir "$kept" && cp "$W/node"/node.db* "$kept"
     fi
-    cp "$kept" "$W/node/node.db"; sync "$W/node/node.db"; }
+    rm -rf "$W/node"/*; cp "$kept"/* "$W/node"; sync -f "$W/node"; }
 
 # start NAME WORKERS [PINNED-CPU]: starts the server and waits for its SOA.
 start() { local name=$1 n=$2 pin=${3:-} t=; [ -n "$pin" ] && t="taskset -c $pin"
