@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use thiserror::Error;
 
-use crate::access::{Access, Author};
+use crate::access::{Access, Author, Exemptions};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::settings::{Caps, Settings};
@@ -26,7 +26,7 @@ pub struct Context {
     clock: Clock,
     zone: Arc<ZoneIndex>,
     store: Store,
-    access: Access,
+    access: Arc<Access>,
     replay: ReplayCache,
     metrics: Arc<Metrics>,
 }
@@ -139,7 +139,7 @@ impl Context {
             settings.cleanup_interval,
             Arc::clone(&metrics),
         )?;
-        let access = Access::new(settings.claims.clone());
+        let access = Arc::new(Access::new(settings.claims.clone()));
         Ok(Arc::new(Self {
             live: ArcSwap::from_pointee(Live::new(settings)),
             clock,
@@ -184,7 +184,7 @@ impl Context {
     }
 
     /// Keyring and policies.
-    pub fn access(&self) -> &Access {
+    pub fn access(&self) -> &Arc<Access> {
         &self.access
     }
 
@@ -215,9 +215,9 @@ impl Context {
         operations: Vec<Operation>,
     ) -> Result<Applied, Failure<Refusal>> {
         self.store.check_admission()?;
-        let caps = self.settings().caps;
+        let (caps, access) = (self.settings().caps, Arc::clone(&self.access));
         self.store
-            .transact(move |draft| apply(draft, &caps, &author, &operations))
+            .transact(move |draft| apply(draft, &caps, &access, &author, &operations))
             .await
     }
 }
@@ -253,10 +253,12 @@ impl Live {
 pub(crate) fn apply(
     draft: &mut Draft<'_>,
     caps: &Caps,
+    access: &Access,
     author: &Author,
     operations: &[Operation],
 ) -> Result<Applied, Refusal> {
     let mut applied = Applied::default();
+    let mut exemptions = Exemptions::new(access);
     for operation in operations {
         match operation {
             Operation::Publish { owner, value, ttl } => {
@@ -265,7 +267,7 @@ pub(crate) fn apply(
                     applied.refreshed += 1;
                     continue;
                 };
-                applied.evicted += caps.check_room(draft, author, owner, value)?;
+                applied.evicted += caps.check_room(draft, author, owner, value, &mut exemptions)?;
                 match draft.publish(owner, value, *ttl, tag) {
                     Published::New => {
                         caps.check_ceilings(draft, author)?;

@@ -73,6 +73,9 @@ pub const CLAIM_SOURCE_BURST: f64 = 60.0;
 /// together about a twentieth of one core, so that strangers' claims never crowd out signed writers. Beyond it the answer
 /// is SERVFAIL, which senders take as transient (node.md C8).
 pub const CLAIM_VERIFICATIONS: f64 = 500.0;
+/// Identity records that are verified to find whose a mailbox is (D13): those of a few names of one person, each with what
+/// was there before it was published anew. Where more claim one mailbox they exempt nobody.
+pub const IDENTITIES_PER_MAILBOX: usize = 16;
 /// Live claims of one signing key and network in one mailbox (W-11): a tenth of what its ten names hold.
 pub const CLAIMS_PER_SENDER: usize = 64;
 /// Part of a claim name that claims from addresses which may be forged can take: a quarter.

@@ -220,6 +220,10 @@ fn the_page_of_limits_tells_the_fixed_bounds_as_they_are() {
             "MAILBOX_NAME_OCTETS",
             limits::MAILBOX_NAME_OCTETS.to_string(),
         ),
+        (
+            "IDENTITIES_PER_MAILBOX",
+            limits::IDENTITIES_PER_MAILBOX.to_string(),
+        ),
         ("RATE_BUCKETS", limits::RATE_BUCKETS.to_string()),
         ("BUCKET_KEYS", limits::BUCKET_KEYS.to_string()),
         (

@@ -7,19 +7,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use dmp_core::id::{MailboxHash, UnixTime};
+use dmp_core::id::UnixTime;
 use dmp_core::keys::SigningPublicKey;
-use dmp_core::record::{Claim, IdentityRecord};
-use sha2::{Digest, Sha256};
+use dmp_core::record::Claim;
 
 use super::bucket::TokenBuckets;
 use super::crowding::{ClaimName, Claimant};
-use super::keyring::Keyring;
+use super::mailboxes::Mailboxes;
 use crate::context::Operation;
 use crate::limits::{CLAIM_NETWORKS, CLAIM_SOURCE_BURST, CLAIM_SOURCE_RATE, CLAIM_VERIFICATIONS};
 use crate::repeated::log_repeated;
 use crate::settings::Claims;
-use crate::zone::{Owner, ZoneIndex};
 
 /// Why an unsigned update is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,14 +79,6 @@ struct Lane {
     per_recipient: TokenBuckets<String>,
 }
 
-/// What the policy looks at.
-pub(crate) struct ClaimView<'a> {
-    pub(crate) zone: &'a ZoneIndex,
-    pub(crate) apex: &'a Owner,
-    pub(crate) keyring: &'a Keyring,
-    pub(crate) now: u64,
-}
-
 /// An operation that passed, and who signed the claim.
 type Accepted = (Operation, SigningPublicKey);
 
@@ -114,7 +104,7 @@ impl ClaimPolicy {
     /// sends them.
     pub(crate) fn accept(
         &self,
-        view: &ClaimView<'_>,
+        view: &Mailboxes<'_>,
         source: Source,
         operations: Vec<Operation>,
     ) -> Result<(Vec<Operation>, Claimant), ClaimRefusal> {
@@ -150,7 +140,7 @@ impl ClaimPolicy {
     fn accept_one(
         &self,
         settings: &Claims,
-        view: &ClaimView<'_>,
+        view: &Mailboxes<'_>,
         source: Source,
         operation: Operation,
     ) -> Result<Accepted, ClaimRefusal> {
@@ -234,56 +224,4 @@ impl Lane {
         let pair = (source.network, mailbox);
         self.per_network_and_recipient.take(&pair) && self.per_recipient.take(&pair.1)
     }
-}
-
-impl ClaimView<'_> {
-    /// Whether the mailbox belongs to somebody registered here: by a TSIG key (node.md 4.5), or by a verifying identity
-    /// record that the holder of a live credential keeps at a name of their own subject (D11).
-    fn is_registered(&self, mailbox: &str) -> bool {
-        if self.keyring.has_recipient(mailbox, self.apex, self.now) {
-            return true;
-        }
-        let Ok(mailbox) = MailboxHash::parse(mailbox) else {
-            return false;
-        };
-        self.zone.identity_owners(&mailbox).iter().any(|owner| {
-            owner.is_under(self.apex)
-                && self
-                    .zone
-                    .values(owner, self.now)
-                    .iter()
-                    .any(|value| self.is_own_record(owner, value, &mailbox))
-        })
-    }
-
-    fn is_own_record(&self, owner: &Owner, value: &str, mailbox: &MailboxHash) -> bool {
-        let Ok(record) = IdentityRecord::parse(value) else {
-            return false;
-        };
-        if record.agreement.user_id().mailbox() != *mailbox {
-            return false;
-        }
-        let mut subjects = self
-            .keyring
-            .subjects_of(record.signing.as_bytes(), self.now);
-        subjects.any(|subject| is_identity_owner_of(owner, subject, self.apex))
-    }
-}
-
-/// Whether `owner` is where the subject `user@host` publishes an identity: hashed under the zone or the host, or anchored
-/// at `dmp.<host>` or `dmp.<user>.<host>` (records.md 4.1, node.md 6.6).
-fn is_identity_owner_of(owner: &Owner, subject: &str, zone: &Owner) -> bool {
-    let Some((user, host)) = subject.split_once('@') else {
-        return false;
-    };
-    let hash = hex::encode(&Sha256::digest(user.as_bytes())[..8]);
-    let names = [
-        format!("id-{hash}.{zone}"),
-        format!("id-{hash}.{host}"),
-        format!("dmp.{host}"),
-        format!("dmp.{user}.{host}"),
-    ];
-    names
-        .iter()
-        .any(|name| Owner::parse(name).is_ok_and(|name| name == *owner))
 }

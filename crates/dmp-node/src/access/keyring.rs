@@ -207,6 +207,13 @@ impl Keyring {
         })
     }
 
+    /// The signing keys that registered the live keys which hold `mailbox` (12 hex digits), in any zone.
+    pub(crate) fn registrants_of(&self, mailbox: &str, now: u64) -> impl Iterator<Item = [u8; 32]> {
+        let keys = self.recipients.get(mailbox).into_iter().flatten();
+        keys.filter(move |key| key.is_live(now))
+            .filter_map(|key| key.0.registered_spk)
+    }
+
     /// The subjects of live credentials that `signing` registered.
     pub(crate) fn subjects_of(&self, signing: &[u8; 32], now: u64) -> impl Iterator<Item = &str> {
         let registered = self.registrants.get(signing).into_iter().flatten();

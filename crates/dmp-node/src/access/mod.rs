@@ -6,6 +6,7 @@ pub mod bucket;
 pub(crate) mod claims;
 mod crowding;
 mod keyring;
+pub(crate) mod mailboxes;
 mod quota;
 mod scope;
 
@@ -20,7 +21,10 @@ pub use scope::{Action, Scope, ScopeKind};
 
 use crate::settings::Claims;
 use crate::store::WriterTag;
+use crate::zone::ZoneIndex;
 use claims::ClaimPolicy;
+use mailboxes::Mailboxes;
+pub(crate) use quota::Exemptions;
 
 /// On whose behalf records are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +39,8 @@ pub enum Author {
     Subject {
         /// Canonical `user@host`, or the key's name where a key has no subject.
         subject: String,
-        /// `mb-` hashes that are this subject's own and in which its quota does not count (D13).
+        /// `mb-` hashes that the credential itself makes this subject's own and in which its quota does not count (D13);
+        /// its identity record may make others so.
         mailboxes: Vec<String>,
     },
 }
@@ -80,6 +85,20 @@ impl Access {
     /// Other roles and bounds of unsigned claims from now on.
     pub(crate) fn configure(&self, claims: Claims) {
         self.claims.configure(claims);
+    }
+
+    /// Whether a live identity record makes the mailbox the subject's own, by what is committed (D13).
+    pub(crate) fn is_own(&self, zone: &ZoneIndex, mailbox: &str, subject: &str, now: u64) -> bool {
+        let keyring = self.keyring.load();
+        zone.apex().is_some_and(|apex| {
+            let mailboxes = Mailboxes {
+                zone,
+                apex,
+                keyring: &keyring,
+                now,
+            };
+            mailboxes.is_own(mailbox, subject)
+        })
     }
 
     /// The keyring as of now; the next packet may see another.

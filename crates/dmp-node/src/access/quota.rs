@@ -1,13 +1,42 @@
 //! Bounds on what a writer may store (node.md 3.3, D13).
 
-use super::Author;
 use super::crowding::{self, ClaimName};
+use super::{Access, Author};
 use crate::context::Refusal;
 use crate::limits::{CLAIM_SHARE, MAILBOX_NAME_OCTETS, NAME_CONTENT, VALUE_OCTETS, VALUE_OVERHEAD};
 use crate::repeated::log_repeated;
 use crate::settings::Caps;
-use crate::store::Draft;
+use crate::store::{Draft, WriterTag};
 use crate::zone::Owner;
+
+/// The mailboxes that identity records have turned out to make the author's own, so that many adds of one submission verify
+/// them once.
+pub(crate) struct Exemptions<'a> {
+    access: &'a Access,
+    own: Vec<String>,
+}
+
+impl<'a> Exemptions<'a> {
+    /// None yet.
+    pub(crate) fn new(access: &'a Access) -> Self {
+        Self {
+            access,
+            own: Vec::new(),
+        }
+    }
+
+    fn cover(&mut self, draft: &Draft<'_>, mailbox: &str, subject: &str) -> bool {
+        if self.own.iter().any(|own| own == mailbox) {
+            return true;
+        }
+        let (zone, now) = (draft.zone(), draft.now());
+        let is_own = self.access.is_own(zone, mailbox, subject, now);
+        if is_own {
+            self.own.push(mailbox.to_owned());
+        }
+        is_own
+    }
+}
 
 impl Caps {
     /// Checks what can be said of one add by itself.
@@ -63,6 +92,7 @@ impl Caps {
         author: &Author,
         owner: &Owner,
         value: &str,
+        exemptions: &mut Exemptions<'_>,
     ) -> Result<usize, Refusal> {
         if draft.values(owner).any(|live| &*live.text == value) {
             return Ok(0);
@@ -83,10 +113,71 @@ impl Caps {
             };
             evicted += usize::from(draft.delete_value(owner, &displaced));
         }
-        if let Some(limit) = self.max_values_per_writer_per_mailbox {
-            check_mailbox(draft, author, owner, value, limit, self.max_values_per_name)?;
-        }
+        self.check_mailbox(draft, author, owner, value, exemptions)?;
         Ok(evicted)
+    }
+
+    /// Checks the share of a writer in somebody else's mailbox (D13). Whether it is somebody else's is looked into only
+    /// once the share is used up.
+    fn check_mailbox(
+        &self,
+        draft: &mut Draft<'_>,
+        author: &Author,
+        owner: &Owner,
+        value: &str,
+        exemptions: &mut Exemptions<'_>,
+    ) -> Result<(), Refusal> {
+        let Author::Subject { subject, mailboxes } = author else {
+            return Ok(());
+        };
+        let Some(mailbox) = mailbox_of_slot(owner) else {
+            return Ok(());
+        };
+        if mailboxes.iter().any(|own| own == mailbox) {
+            return Ok(());
+        }
+        match self.over_share(draft, author.tag(), owner, mailbox, value) {
+            Some(over) if !exemptions.cover(draft, mailbox, subject) => Err(over),
+            _ => Ok(()),
+        }
+    }
+
+    /// Why one more value is more than a writer's share of a mailbox: a number over its ten slot names, and of one name
+    /// half of what it may hold and half of what an answer carries, so that one writer alone can never fill it.
+    fn over_share(
+        &self,
+        draft: &mut Draft<'_>,
+        writer: WriterTag,
+        owner: &Owner,
+        mailbox: &str,
+        value: &str,
+    ) -> Option<Refusal> {
+        let limit = self.max_values_per_writer_per_mailbox?;
+        let own = draft.values(owner).filter(|live| live.writer == writer.0);
+        let octets: u64 = own.map(|live| live.text.len() as u64).sum();
+        if octets + value.len() as u64 > MAILBOX_NAME_OCTETS {
+            return Some(Refusal::MailboxOctets {
+                mailbox: mailbox.to_owned(),
+                limit: MAILBOX_NAME_OCTETS,
+            });
+        }
+        let over = |limit| {
+            let mailbox = mailbox.to_owned();
+            Some(Refusal::MailboxQuota { mailbox, limit })
+        };
+        let per_name = self.max_values_per_name.map(|values| values.div_ceil(2));
+        if let Some(limit) =
+            per_name.filter(|limit| draft.held_by(owner.as_wire(), writer) >= *limit)
+        {
+            return over(limit);
+        }
+        let mut slot = owner.as_wire().to_vec();
+        let mut held = 0;
+        for digit in b'0'..=b'9' {
+            slot[SLOT_DIGIT] = digit;
+            held += draft.held_by(&slot, writer);
+        }
+        if held >= limit { over(limit) } else { None }
     }
 
     /// Why one more value does not fit at `owner`.
@@ -104,56 +195,6 @@ impl Caps {
             values,
         })
     }
-}
-
-/// The share of one writer in somebody else's mailbox (D13): a number over its ten slot names, and of one name half of what
-/// it may hold and half of what an answer carries, so that one writer alone can never fill it.
-fn check_mailbox(
-    draft: &mut Draft<'_>,
-    author: &Author,
-    owner: &Owner,
-    value: &str,
-    limit: u64,
-    per_name: Option<u64>,
-) -> Result<(), Refusal> {
-    let Author::Subject { mailboxes, .. } = author else {
-        return Ok(());
-    };
-    let Some(mailbox) = mailbox_of_slot(owner) else {
-        return Ok(());
-    };
-    if mailboxes.iter().any(|own| own == mailbox) {
-        return Ok(());
-    }
-    let tag = author.tag();
-    let own = draft.values(owner).filter(|value| value.writer == tag.0);
-    let octets: u64 = own.map(|value| value.text.len() as u64).sum();
-    if octets + value.len() as u64 > MAILBOX_NAME_OCTETS {
-        return Err(Refusal::MailboxOctets {
-            mailbox: mailbox.to_owned(),
-            limit: MAILBOX_NAME_OCTETS,
-        });
-    }
-    let over = |limit| {
-        let mailbox = mailbox.to_owned();
-        Err(Refusal::MailboxQuota { mailbox, limit })
-    };
-    if let Some(limit) = per_name
-        .map(|values| values.div_ceil(2))
-        .filter(|limit| draft.held_by(owner.as_wire(), tag) >= *limit)
-    {
-        return over(limit);
-    }
-    let mut slot = owner.as_wire().to_vec();
-    let mut held = 0;
-    for digit in b'0'..=b'9' {
-        slot[SLOT_DIGIT] = digit;
-        held += draft.held_by(&slot, tag);
-    }
-    if held >= limit {
-        return over(limit);
-    }
-    Ok(())
 }
 
 /// Where the digit stands in the wire form of `slot-<0-9>.mb-<hash>.<rest>`: behind a length octet and `slot-`.

@@ -13,6 +13,7 @@ use crate::zone::Owner;
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use serde_json::json;
+use std::sync::Arc;
 
 const INVALID_NAME: &str = "invalid record name";
 const INVALID_VALUE: &str = "invalid record value";
@@ -136,10 +137,11 @@ async fn write(
 ) -> Result<Applied, Failure<WriteError>> {
     api.context.store().check_admission()?;
     let caps = api.context.settings().caps;
+    let access = Arc::clone(api.context.access());
     let work = move |draft: &mut Draft<'_>| {
         let operations = [operation];
-        let applied =
-            apply(draft, &caps, &permit.author, &operations).map_err(WriteError::Refused)?;
+        let applied = apply(draft, &caps, &access, &permit.author, &operations)
+            .map_err(WriteError::Refused)?;
         if let Some(row) = &permit.audit {
             write_audit(draft, row).map_err(WriteError::Sql)?;
         }

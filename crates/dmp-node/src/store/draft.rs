@@ -109,6 +109,11 @@ impl<'w> Draft<'w> {
         self.millis / 1000
     }
 
+    /// The index as the last commit left it.
+    pub(crate) fn zone(&self) -> &ZoneIndex {
+        self.zone
+    }
+
     /// Unix milliseconds of the same moment.
     pub fn now_millis(&self) -> u64 {
         self.millis

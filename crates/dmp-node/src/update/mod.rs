@@ -13,7 +13,8 @@ use dmp_dns::tsig::{Authenticated, Authentication};
 use dmp_dns::update::{self, Prerequisite, UpdateRequest};
 use dmp_dns::{Name, Rcode, Rtype};
 
-use crate::access::claims::{Address, ClaimRefusal, ClaimView, Source};
+use crate::access::claims::{Address, ClaimRefusal, Source};
+use crate::access::mailboxes::Mailboxes;
 use crate::access::{Action, Author, TsigKey};
 use crate::context::{Applied, Context, Operation, Refusal, apply};
 use crate::limits::UDP_ANSWER_OCTETS;
@@ -164,7 +165,7 @@ fn judge(
         });
     }
     let keyring = context.access().keyring();
-    let view = ClaimView {
+    let view = Mailboxes {
         zone: context.zone(),
         apex,
         keyring: &keyring,
@@ -213,7 +214,9 @@ fn submit(
             .check_admission()
             .map_err(|failure| Denied::failed(&failure))?;
         let caps = drafting.settings().caps;
-        apply(draft, &caps, &wanted.author, &wanted.operations).map_err(|refusal| match key {
+        let access = drafting.access();
+        let applied = apply(draft, &caps, access, &wanted.author, &wanted.operations);
+        applied.map_err(|refusal| match key {
             Some(_) => Denied::over_a_cap(&refusal),
             None => Denied::crowded_out(&refusal.to_string()),
         })

@@ -21,6 +21,7 @@ use std::sync::{Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use dmp_core::id::MailboxHash;
 
+pub(crate) use identities::IdentityOwners;
 pub use owner::{Labels, Owner, OwnerError};
 pub use reader::{Candidate, Located, Reader};
 pub use view::{AnswerView, Served};
@@ -145,9 +146,20 @@ impl ZoneIndex {
             .reap(self, now)
     }
 
-    /// Names that may hold an identity record for `mailbox`; the records there are still to be verified.
-    pub(crate) fn identity_owners(&self, mailbox: &MailboxHash) -> Vec<Owner> {
+    /// Names that may hold an identity record for `mailbox`.
+    pub(crate) fn identity_owners(&self, mailbox: &MailboxHash) -> IdentityOwners {
         self.identities.owners(mailbox)
+    }
+
+    /// What looks like identity records for `mailbox` at `owner`, visible at `now`; still to be verified.
+    pub(crate) fn identities(
+        &self,
+        owner: &Owner,
+        mailbox: MailboxHash,
+        now: u64,
+    ) -> impl Iterator<Item = String> {
+        let values = self.values(owner, now).into_iter();
+        values.filter(move |value| identities::mailbox_in(value) == Some(mailbox))
     }
 
     pub(crate) fn hash(&self, name: &[u8]) -> u64 {

@@ -4,6 +4,7 @@ mod claims;
 mod crowding;
 mod durability;
 mod limits;
+mod mailboxes;
 mod matrix;
 mod queries;
 mod support;
