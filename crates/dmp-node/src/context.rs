@@ -259,15 +259,17 @@ pub(crate) fn apply(
 ) -> Result<Applied, Refusal> {
     let mut applied = Applied::default();
     let mut exemptions = Exemptions::new(access);
+    let tag = author.tag();
     for operation in operations {
         match operation {
             Operation::Publish { owner, value, ttl } => {
                 caps.check_value(value, *ttl)?;
-                let Some(tag) = tag_of(draft, author, owner, value, *ttl) else {
+                let Some(tag) = tag_of(draft, author, tag, owner, value, *ttl) else {
                     applied.refreshed += 1;
                     continue;
                 };
-                applied.evicted += caps.check_room(draft, author, owner, value, &mut exemptions)?;
+                applied.evicted +=
+                    caps.check_room(draft, author, tag, owner, value, &mut exemptions)?;
                 match draft.publish(owner, value, *ttl, tag) {
                     Published::New => {
                         caps.check_ceilings(draft, author)?;
@@ -290,16 +292,17 @@ pub(crate) fn apply(
 fn tag_of(
     draft: &mut Draft<'_>,
     author: &Author,
+    tag: WriterTag,
     owner: &Owner,
     value: &str,
     ttl: u64,
 ) -> Option<WriterTag> {
+    let Author::Claimant(_) = author else {
+        return Some(tag);
+    };
     let until = draft.now().saturating_add(ttl);
-    let present = draft.values(owner).find(|live| &*live.text == value);
-    match (author, present) {
-        (Author::Claimant(_), Some(live)) => {
-            (live.expires_at < until).then_some(WriterTag(live.writer))
-        }
-        _ => Some(author.tag()),
+    match draft.values(owner).find(|live| &*live.text == value) {
+        Some(live) => (live.expires_at < until).then_some(WriterTag(live.writer)),
+        None => Some(tag),
     }
 }

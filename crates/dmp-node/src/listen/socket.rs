@@ -18,15 +18,18 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::limits::{BATCH, MESSAGE_OCTETS, SOCKET_BUFFER, UDP_ANSWER_OCTETS};
 
-/// Octets of a request in the first of its two buffers; almost every request fits. 33 cache lines: the beginnings of
-/// neighbouring buffers then fall into different sets of the cache.
-const HEAD_OCTETS: usize = 33 * 64;
+/// Octets of the buffer of a request: one more than the longest, so that what was cut can be told.
+const REQUEST_OCTETS: usize = MESSAGE_OCTETS + 1;
+/// Octets from one request buffer to the next. An odd number of cache lines, so that the beginnings of the buffers, which
+/// are all that most requests touch, fall into different sets of the cache.
+const REQUEST_STRIDE: usize = 1027 * 64;
 /// Octets from one answer buffer to the next: 21 cache lines, for the same reason.
 const ANSWER_STRIDE: usize = 21 * 64;
 /// Words for control data: one `in6_pktinfo` with its header takes 40 octets.
 const CONTROL_WORDS: usize = 8;
 
 const _: () = assert!(ANSWER_STRIDE >= UDP_ANSWER_OCTETS);
+const _: () = assert!(REQUEST_STRIDE >= REQUEST_OCTETS);
 
 /// How a thread's socket is bound beside the others on its port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,14 +198,11 @@ impl Origin {
 
 /// Buffers for one round of receiving, answering and sending.
 pub(super) struct Batch {
-    /// Beginnings of the requests, `HEAD_OCTETS` each.
-    heads: Region<u8>,
-    /// What of a request does not fit its head.
-    tails: Region<u8>,
+    requests: Region<u8>,
     answers: Region<u8>,
     names: Region<sockaddr_storage>,
     controls: Region<[u64; CONTROL_WORDS]>,
-    receive_parts: Region<[iovec; 2]>,
+    receive_parts: Region<iovec>,
     send_parts: Region<iovec>,
     receive: Region<mmsghdr>,
     send: Region<mmsghdr>,
@@ -213,12 +213,10 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Allocates the buffers; the long ones are not touched, and so take no memory, until a long request comes.
+    /// Allocates the buffers; of those for requests only what requests have touched takes memory.
     pub(super) fn new() -> Self {
-        let tail = MESSAGE_OCTETS + 1 - HEAD_OCTETS;
         let mut batch = Self {
-            heads: Region::new(BATCH * HEAD_OCTETS),
-            tails: Region::new(BATCH * tail),
+            requests: Region::new(BATCH * REQUEST_STRIDE),
             answers: Region::new(BATCH * ANSWER_STRIDE),
             names: Region::new(BATCH),
             controls: Region::new(BATCH),
@@ -231,25 +229,18 @@ impl Batch {
         };
         for index in 0..BATCH {
             let parts = batch.receive_parts.at(index);
-            let heads = batch.heads.at(index * HEAD_OCTETS).cast::<c_void>();
-            let tails = batch.tails.at(index * tail).cast::<c_void>();
+            let request = batch.requests.at(index * REQUEST_STRIDE).cast::<c_void>();
             // SAFETY: `at` gives pointers into live allocations, index by index disjoint; the lengths end where the next
             // index begins.
             unsafe {
-                *parts = [
-                    iovec {
-                        iov_base: heads,
-                        iov_len: HEAD_OCTETS,
-                    },
-                    iovec {
-                        iov_base: tails,
-                        iov_len: tail,
-                    },
-                ];
+                *parts = iovec {
+                    iov_base: request,
+                    iov_len: REQUEST_OCTETS,
+                };
                 let header = &mut (*batch.receive.at(index)).msg_hdr;
                 header.msg_name = batch.names.at(index).cast();
-                header.msg_iov = parts.cast();
-                header.msg_iovlen = 2;
+                header.msg_iov = parts;
+                header.msg_iovlen = 1;
                 header.msg_control = batch.controls.at(index).cast();
                 let header = &mut (*batch.send.at(index)).msg_hdr;
                 header.msg_iov = batch.send_parts.at(index);
@@ -297,7 +288,7 @@ impl Batch {
     /// The requests of this round and the buffers for their answers, to be used side by side.
     pub(super) fn split(&mut self) -> (Requests<'_>, Answers<'_>) {
         let batch: *mut Self = self;
-        // SAFETY: Requests reads heads, tails, names, controls and receive; Answers writes answers, send_parts, send and
+        // SAFETY: Requests reads requests, names, controls and receive; Answers writes answers, send_parts, send and
         // `queued`, and of the others only copies pointers. No memory is written by one and reached by the other, and both
         // end before the batch is used otherwise, since they borrow it mutably.
         (
@@ -343,37 +334,20 @@ pub(super) struct Requests<'b> {
     _life: std::marker::PhantomData<&'b Batch>,
 }
 
-/// One request as it lies in memory.
-pub(super) enum Datagram<'b> {
-    /// In one piece.
-    Whole(&'b [u8]),
-    /// Longer than the first buffer: to be joined.
-    Parts(&'b [u8], &'b [u8]),
-}
-
 impl<'b> Requests<'b> {
     /// The octets of request `index`, which is below what `receive` returned.
     #[inline]
-    pub(super) fn datagram(self, index: usize) -> Datagram<'b> {
+    pub(super) fn datagram(self, index: usize) -> &'b [u8] {
         // SAFETY: the batch outlives 'b and nothing writes these parts of it meanwhile (see `Batch::split`).
         let batch = unsafe { &*self.batch };
         assert!(index < batch.received, "no such request in this round");
-        let tail = MESSAGE_OCTETS + 1 - HEAD_OCTETS;
         // SAFETY: `index` is in bounds; the kernel has initialised what it says it has received, the rest is zero from
-        // the beginning; lengths are cut to the buffers.
+        // the beginning; the length is cut to the buffer.
         unsafe {
             let length = (*batch.receive.at(index)).msg_len as usize;
-            let head = std::slice::from_raw_parts(
-                batch.heads.at(index * HEAD_OCTETS),
-                length.min(HEAD_OCTETS),
-            );
-            if length <= HEAD_OCTETS {
-                return Datagram::Whole(head);
-            }
-            let rest = (length - HEAD_OCTETS).min(tail);
-            Datagram::Parts(
-                head,
-                std::slice::from_raw_parts(batch.tails.at(index * tail), rest),
+            std::slice::from_raw_parts(
+                batch.requests.at(index * REQUEST_STRIDE),
+                length.min(REQUEST_OCTETS),
             )
         }
     }

@@ -15,7 +15,7 @@ use dmp_dns::query::{NameBuffer, Query};
 use super::entrance::Entrance;
 use super::guard::{Guard, Sender};
 use super::pipeline::{self, Buffers};
-use super::socket::{Answers, Batch, Datagram, Requests};
+use super::socket::{Answers, Batch, Requests};
 use crate::context::Context;
 use crate::limits::{BATCH, NAME_OCTETS};
 use crate::metrics::{DnsTally, Dropped, Kind, Request, ThreadTally};
@@ -143,10 +143,7 @@ impl Thread<'_> {
             .enumerate()
             .take(count)
         {
-            let Datagram::Whole(message) = requests.datagram(index) else {
-                continue;
-            };
-            let Ok(query) = Query::parse(message) else {
+            let Ok(query) = Query::parse(requests.datagram(index)) else {
                 continue;
             };
             if query.opcode() != Opcode::QUERY || query.is_signed() {
@@ -210,7 +207,7 @@ impl Thread<'_> {
         }
     }
 
-    /// UPDATE, signed requests, requests longer than usual, and what cannot be read: each is answered by itself.
+    /// UPDATE, signed requests, and what cannot be read: each is answered by itself.
     fn answer_other(&mut self, guard: &Guard, requests: Requests<'_>, index: usize, at: u64) {
         let (origin, socket) = (requests.origin(index), Arc::clone(self.socket));
         let context = Arc::clone(guard.context());
@@ -221,14 +218,7 @@ impl Thread<'_> {
                 tracing::debug!(%error, "an answer was not sent");
             }
         });
-        let joined;
-        let message = match requests.datagram(index) {
-            Datagram::Whole(message) => message,
-            Datagram::Parts(head, tail) => {
-                joined = [head, tail].concat();
-                &joined
-            }
-        };
+        let message = requests.datagram(index);
         let sender = sender(guard, requests, index, at);
         let buffers = &mut self.buffers;
         pipeline::handle(guard, &self.reader, message, sender, buffers, reply);

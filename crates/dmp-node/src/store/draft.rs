@@ -145,6 +145,11 @@ impl<'w> Draft<'w> {
         held as u64
     }
 
+    /// Whether the group has looked at `owner` (lower-case wire form).
+    pub(crate) fn knows(&self, owner: &[u8]) -> bool {
+        self.places.contains_key(owner)
+    }
+
     /// Appends `text` at `owner` for `ttl` seconds; an equal live value is replaced and moves to the end (node.md 5.2).
     pub fn publish(&mut self, owner: &Owner, text: &str, ttl: u64, writer: WriterTag) -> Published {
         let now = self.now();
