@@ -3,7 +3,7 @@
 # first answer for the last name of the zone, memory then. The node starts from its own database, after it has taken updates and
 # was killed with SIGKILL; the others from zone text.
 . "$(dirname "$0")/lib.sh"
-ZF=$W/zone-$N/$ZONE.zone; [ -f "$ZF" ] || "$HERE/gen-zone.sh" >/dev/null
+ZF=$W/zone-$N/$ZONE.zone; [ -f "$ZF" ] || N=$N "$HERE/gen-zone.sh" >/dev/null
 LAST=$(tail -1 "$W/zone-$N/hits.txt" | cut -d' ' -f1)
 ready() { "$HERE/probe.py" "$PORT" "$LAST" TXT 60; }
 killed() { start dnsmesh 1 || exit 1; build

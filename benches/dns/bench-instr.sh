@@ -4,7 +4,7 @@
 # a percent or two, so fit for a gate in CI where wall-clock rates are not: with MOST set, more than that is a failure.
 . "$(dirname "$0")/lib.sh"
 : "${Q1:=20000}" "${Q2:=60000}"
-N=${NI:-10000}; build; ZF=$W/zone-$N/$ZONE.zone; [ -f "$ZF" ] || "$HERE/gen-zone.sh" >/dev/null
+N=${NI:-10000}; build; ZF=$W/zone-$N/$ZONE.zone; [ -f "$ZF" ] || N=$N "$HERE/gen-zone.sh" >/dev/null
 Q=$W/zone-$N/hits.txt; while [ "$(wc -l < "$Q")" -lt "$Q2" ]; do cat "$W/zone-$N/hits.txt" >> "$W/q.tmp"; Q=$W/q.tmp; done
 one() { local n=$1 s=$2 f=$W/cg.out; rm -f "$f".*
     head -n "$n" "$Q" > "$W/q.$n"

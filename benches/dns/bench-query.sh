@@ -4,7 +4,7 @@
 # Layouts: 1x1 = one worker pinned to core SCPU, generator pinned to GCPU;
 #          2w  = two workers and a two-thread generator, the scheduler decides.
 . "$(dirname "$0")/lib.sh"
-build; ZF=$W/zone-$N/$ZONE.zone; [ -f "$ZF" ] || "$HERE/gen-zone.sh" >/dev/null
+build; ZF=$W/zone-$N/$ZONE.zone; [ -f "$ZF" ] || N=$N "$HERE/gen-zone.sh" >/dev/null
 Q=$W/zone-$N/${QLIST:-hits}.txt; T=${QLIST:-hits}
 for s in ${*:-null64 dnsmesh nsd knot}; do
   for lay in ${LAYOUTS:-1x1 2w}; do

@@ -7,7 +7,7 @@
 #         b50   = 50 records per update, 8 TCP connections, one outstanding on each
 # qps counts UPDATE messages; b50 times 50 is records per second.
 . "$(dirname "$0")/lib.sh"
-ZF=$W/zone-$N/$ZONE.zone; [ -f "$ZF" ] || "$HERE/gen-zone.sh" >/dev/null
+ZF=$W/zone-$N/$ZONE.zone; [ -f "$ZF" ] || N=$N "$HERE/gen-zone.sh" >/dev/null
 SERVERS=${*:-dnsmesh bind knot}
 build
 for s in $SERVERS; do
