@@ -220,22 +220,6 @@ impl Credentials {
         self.context.store().transact(work).await
     }
 
-    /// Deletes a key's row: unlike a revocation it lets its owner register again. `false` if there is no such key.
-    pub async fn delete_key(
-        self: &Arc<Self>,
-        name: &str,
-    ) -> Result<bool, Failure<rusqlite::Error>> {
-        let this = Arc::clone(self);
-        let name = name.to_owned();
-        let work = move |draft: &mut Draft<'_>| {
-            let sql = "DELETE FROM tsig_key WHERE name = ?1";
-            let found = draft.sql()?.execute(sql, [&name])? > 0;
-            draft.after_commit(move || this.swap_keyring(|keyring| keyring.without_key(&name)));
-            Ok(found)
-        };
-        self.context.store().transact(work).await
-    }
-
     /// Takes ended tokens out of the views in memory. A subject's registration stays known while its token lives.
     fn forget(&self, subject: &str, ended: &Ended) {
         self.edit_tokens(|tokens| {

@@ -100,10 +100,28 @@ impl Credentials {
         self: &Arc<Self>,
         name: &str,
     ) -> Result<bool, Failure<rusqlite::Error>> {
+        self.end_key(name, "UPDATE tsig_key SET revoked = 1 WHERE name = ?1")
+            .await
+    }
+
+    /// Deletes a key's row: unlike a revocation it lets its owner register again. `false` if there is no such key.
+    pub async fn delete_key(
+        self: &Arc<Self>,
+        name: &str,
+    ) -> Result<bool, Failure<rusqlite::Error>> {
+        self.end_key(name, "DELETE FROM tsig_key WHERE name = ?1")
+            .await
+    }
+
+    /// Takes a key out of force by the statement `sql`, which has its name as parameter; whether there was one.
+    async fn end_key(
+        self: &Arc<Self>,
+        name: &str,
+        sql: &'static str,
+    ) -> Result<bool, Failure<rusqlite::Error>> {
         let this = Arc::clone(self);
         let name = name.to_owned();
         let work = move |draft: &mut Draft<'_>| {
-            let sql = "UPDATE tsig_key SET revoked = 1 WHERE name = ?1";
             let found = draft.sql()?.execute(sql, [&name])? > 0;
             draft.after_commit(move || this.swap_keyring(|keyring| keyring.without_key(&name)));
             Ok(found)
