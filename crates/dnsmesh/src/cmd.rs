@@ -1,22 +1,18 @@
 //! The verbs, one file each: arguments in, one report or failure out (cli.md 3).
 
 mod contacts;
-mod identity_fetch;
-mod identity_publish;
-mod identity_show;
+mod identity;
 mod init;
 mod intro;
 pub(crate) mod node;
-mod prekeys;
 mod recv;
 mod register;
 mod send;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::args::{
-    Args, Command, ContactsCommand, IdentityCommand, IntroCommand, TsigCommand, UserCommand,
-};
+use crate::args::credentials::TsigCommand;
+use crate::args::{Args, Command, UserCommand};
 use crate::context::Context;
 use crate::demo;
 use crate::exit::{Exit, Failure};
@@ -28,10 +24,10 @@ pub(crate) type Outcome = Result<Box<dyn Report>, Failure>;
 
 /// Does what the command line asks and prints the outcome.
 pub(crate) fn run(args: Args) -> Exit {
-    let format = match &args.command {
-        Command::User(command) => Format::from(command.output()),
-        Command::Node(args) => args.format(),
-        Command::Demo(_) => Format::Text,
+    let format = if args.json {
+        Format::Json
+    } else {
+        Format::Text
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -82,25 +78,10 @@ async fn perform(context: &Context, command: UserCommand) -> Outcome {
             dns_server,
             dns_port,
         }) => register::tsig(context, node, dns_server, dns_port).await,
-        UserCommand::Identity(IdentityCommand::Show(_)) => identity_show::show(context),
-        UserCommand::Identity(IdentityCommand::Publish(args)) => {
-            identity_publish::publish(context, args).await
-        }
-        UserCommand::Identity(IdentityCommand::RefreshPrekeys(args)) => {
-            prekeys::refresh(context, args).await
-        }
-        UserCommand::Identity(IdentityCommand::Fetch(args)) => {
-            identity_fetch::fetch(context, args).await
-        }
-        UserCommand::Contacts(ContactsCommand::Add(args)) => contacts::add(context, args),
-        UserCommand::Contacts(ContactsCommand::List(_)) => contacts::list(context),
+        UserCommand::Identity(command) => identity::perform(context, command).await,
+        UserCommand::Contacts(command) => contacts::perform(context, command),
         UserCommand::Send(args) => send::send(context, args).await,
         UserCommand::Recv(args) => recv::recv(context, args).await,
-        UserCommand::Intro(IntroCommand::List(_)) => intro::list(context),
-        UserCommand::Intro(IntroCommand::Accept { id, .. }) => intro::accept(context, id),
-        UserCommand::Intro(IntroCommand::Trust(args)) => intro::trust(context, args),
-        UserCommand::Intro(IntroCommand::Block { id, note, .. }) => {
-            intro::block(context, id, &note)
-        }
+        UserCommand::Intro(command) => intro::perform(context, command),
     }
 }

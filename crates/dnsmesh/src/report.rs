@@ -7,7 +7,6 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::args::OutputArgs;
 use crate::exit::{Exit, Failure};
 use crate::screen;
 
@@ -42,12 +41,6 @@ pub(crate) enum Format {
     Text,
     /// JSON for programs.
     Json,
-}
-
-impl From<OutputArgs> for Format {
-    fn from(output: OutputArgs) -> Self {
-        if output.json { Self::Json } else { Self::Text }
-    }
 }
 
 impl Format {

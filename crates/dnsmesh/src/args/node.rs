@@ -5,11 +5,8 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::OutputArgs;
 use super::duration;
 use super::operator::{AdminArgs, NodeCtlArgs};
-use crate::cmd::node::{admin, ctl};
-use crate::report::Format;
 
 /// `node`
 #[derive(Debug, clap::Args)]
@@ -23,21 +20,6 @@ pub(crate) struct NodeArgs {
 }
 
 impl NodeArgs {
-    /// How the verb prints.
-    pub(crate) fn format(&self) -> Format {
-        match &self.action {
-            None | Some(NodeCommand::Run(_)) => Format::Text,
-            Some(NodeCommand::Config(args)) => args.format(),
-            Some(NodeCommand::Import(args)) => args.output.into(),
-            Some(NodeCommand::Load(args)) => args.output.into(),
-            Some(NodeCommand::Setup(args)) => args.output.into(),
-            Some(NodeCommand::Check(args)) => args.output.into(),
-            Some(NodeCommand::Health(args)) => args.output.into(),
-            Some(NodeCommand::Ctl(args)) => ctl::output(&args.action).into(),
-            Some(NodeCommand::Admin(args)) => admin::output(&args.action).into(),
-        }
-    }
-
     /// `node` and `node run` are the same command (D3).
     pub(crate) fn into_command(self) -> NodeCommand {
         self.action.unwrap_or(NodeCommand::Run(self.run))
@@ -105,8 +87,6 @@ pub(crate) struct NodeCheckArgs {
     /// Port at which the name servers are asked
     #[arg(long, value_name = "PORT", requires = "online", default_value_t = 53)]
     pub(crate) server_port: u16,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
 }
 
 /// `node setup`
@@ -144,8 +124,6 @@ pub(crate) struct NodeSetupArgs {
     /// Port at which name servers are asked
     #[arg(long, value_name = "PORT", default_value_t = 53)]
     pub(crate) server_port: u16,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
 }
 
 /// `node health`
@@ -153,8 +131,6 @@ pub(crate) struct NodeSetupArgs {
 pub(crate) struct NodeHealthArgs {
     #[command(flatten)]
     pub(crate) settings: NodeSettingsArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
 }
 
 /// `node config`
@@ -167,16 +143,6 @@ pub(crate) struct NodeConfigArgs {
     /// Print the page docs/operate/config.md instead
     #[arg(long)]
     pub(crate) markdown: bool,
-}
-
-impl NodeConfigArgs {
-    fn format(&self) -> Format {
-        match &self.action {
-            None | Some(ConfigCommand::Migrate(_)) => Format::Text,
-            Some(ConfigCommand::Show(args)) => args.output.into(),
-            Some(ConfigCommand::Check(args)) => args.output.into(),
-        }
-    }
 }
 
 /// `node config` subcommands
@@ -198,8 +164,6 @@ pub(crate) struct ConfigShowArgs {
     /// Say of each where it comes from
     #[arg(long)]
     pub(crate) origin: bool,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
 }
 
 /// `node config migrate`
@@ -224,8 +188,6 @@ pub(crate) struct NodeImportArgs {
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) settings: NodeSettingsArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
 }
 
 /// `node load`
@@ -242,8 +204,6 @@ pub(crate) struct NodeLoadArgs {
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) settings: NodeSettingsArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
 }
 
 fn resolver(text: &str) -> Result<SocketAddr, String> {

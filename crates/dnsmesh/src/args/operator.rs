@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use dmp_dns::tsig::Algorithm;
 
+use super::duration;
 use super::node::NodeSettingsArgs;
-use super::{OutputArgs, duration};
 
 /// `node ctl`
 #[derive(Debug, Args)]
@@ -22,13 +22,13 @@ pub(crate) struct NodeCtlArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum CtlCommand {
     /// Say how the node is
-    Status(OutputArgs),
+    Status,
     /// Read the settings again and bring into force what a running node can change
-    Reload(OutputArgs),
+    Reload,
     /// Take no writes from now on and go on answering questions; `ctl resume` or a restart ends it
-    Drain(OutputArgs),
+    Drain,
     /// Take writes again
-    Resume(OutputArgs),
+    Resume,
     /// TSIG keys
     #[command(subcommand)]
     Key(KeyCommand),
@@ -45,15 +45,11 @@ pub(crate) enum CtlCommand {
     Backup {
         /// The new file
         file: PathBuf,
-        #[command(flatten)]
-        output: OutputArgs,
     },
     /// Check a copy and put it in the place of the database; the node must not run
     Restore {
         /// The copy
         file: PathBuf,
-        #[command(flatten)]
-        output: OutputArgs,
     },
 }
 
@@ -61,7 +57,7 @@ pub(crate) enum CtlCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
     /// Print all keys; never their secrets
-    List(OutputArgs),
+    List,
     /// Print one key with its scope
     Show(NameArgs),
     /// Add a key of your own that belongs to no user, and print it this once as a key file for `nsupdate -k`
@@ -77,8 +73,6 @@ pub(crate) enum KeyCommand {
 pub(crate) struct NameArgs {
     /// Key name
     pub(crate) name: String,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
 }
 
 /// `node ctl key add`
@@ -99,15 +93,13 @@ pub(crate) struct KeyAddArgs {
     /// Life as 90d, 12h, 300s [default: for ever]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub(crate) expires: Option<u64>,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
 }
 
 /// `node ctl user`
 #[derive(Debug, Subcommand)]
 pub(crate) enum UserCommand {
     /// Print who is denied
-    List(OutputArgs),
+    List,
     /// Give no new credential to a user or to a signing key; those they have are revoked separately
     Deny(WhoArgs),
     /// Lift a denial
@@ -119,15 +111,13 @@ pub(crate) enum UserCommand {
 pub(crate) struct WhoArgs {
     /// user@host, or a signing key of 64 hex digits
     pub(crate) who: String,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
 }
 
 /// `node ctl quota`
 #[derive(Debug, Subcommand)]
 pub(crate) enum QuotaCommand {
     /// Print the largest writers
-    Show(OutputArgs),
+    Show,
 }
 
 /// `node ctl zone`
@@ -172,8 +162,6 @@ pub(crate) enum TokenCommand {
         /// Revoked ones too
         #[arg(long)]
         include_revoked: bool,
-        #[command(flatten)]
-        output: OutputArgs,
     },
     /// End all tokens of a user, or the one whose hash begins so
     Revoke {
@@ -202,8 +190,6 @@ pub(crate) struct IssueArgs {
     /// Agreement key whose prekeys the holder may publish
     #[arg(long, value_name = "X25519_HEX")]
     pub(crate) with_prekey_scope: Option<String>,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
 }
 
 /// What a new token allows.
@@ -231,7 +217,5 @@ pub(crate) enum AuditCommand {
         /// How many
         #[arg(long, default_value_t = 50)]
         limit: u32,
-        #[command(flatten)]
-        output: OutputArgs,
     },
 }

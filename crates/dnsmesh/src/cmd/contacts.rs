@@ -7,7 +7,7 @@ use dmp_core::keys::{AgreementPublicKey, SigningPublicKey};
 use serde::Serialize;
 
 use super::Outcome;
-use crate::args::ContactArgs;
+use crate::args::contacts::{ContactArgs, ContactsCommand};
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::prompt::StandardInput;
@@ -15,8 +15,16 @@ use crate::report::{Report, line};
 use crate::screen;
 use crate::time::now;
 
+/// Does what the command line asks.
+pub(super) fn perform(context: &Context, command: ContactsCommand) -> Outcome {
+    match command {
+        ContactsCommand::Add(args) => add(context, args),
+        ContactsCommand::List => list(context),
+    }
+}
+
 /// Pins keys that the user typed in.
-pub(crate) fn add(context: &Context, args: ContactArgs) -> Outcome {
+fn add(context: &Context, args: ContactArgs) -> Outcome {
     context.config()?;
     let wrong = |what: &str| {
         Failure::user(
@@ -50,7 +58,7 @@ pub(crate) fn add(context: &Context, args: ContactArgs) -> Outcome {
 }
 
 /// Prints all contacts.
-pub(crate) fn list(context: &Context) -> Outcome {
+fn list(context: &Context) -> Outcome {
     let (_, store) = context.unlock_store(StandardInput::Free)?;
     Ok(Box::new(Listed(contacts_list(&store)?)))
 }

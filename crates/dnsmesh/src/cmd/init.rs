@@ -15,7 +15,7 @@ use dmp_net::{PoolOptions, Resolution, ResolverPool, SystemFallback};
 use serde::Serialize;
 
 use super::Outcome;
-use crate::args::{DEFAULT_DOMAIN, InitArgs};
+use crate::args::init::{DEFAULT_DOMAIN, InitArgs};
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::report::{Report, line};

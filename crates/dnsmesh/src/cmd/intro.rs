@@ -8,7 +8,7 @@ use dmp_core::keys::SigningPublicKey;
 use serde::Serialize;
 
 use super::Outcome;
-use crate::args::TrustArgs;
+use crate::args::mail::{IntroCommand, TrustArgs};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::prompt::StandardInput;
@@ -19,8 +19,18 @@ use crate::time::{now, utc_of};
 /// Characters of a message that the list shows.
 const PREVIEW: usize = 120;
 
+/// Does what the command line asks.
+pub(super) fn perform(context: &Context, command: IntroCommand) -> Outcome {
+    match command {
+        IntroCommand::List => list(context),
+        IntroCommand::Accept { id } => accept(context, id),
+        IntroCommand::Trust(args) => trust(context, args),
+        IntroCommand::Block { id, note } => block(context, id, &note),
+    }
+}
+
 /// Prints what waits.
-pub(crate) fn list(context: &Context) -> Outcome {
+fn list(context: &Context) -> Outcome {
     let (_, store) = context.unlock_store(StandardInput::Free)?;
     Ok(Box::new(Waiting {
         intros: intros_list(&store)?,
@@ -29,7 +39,7 @@ pub(crate) fn list(context: &Context) -> Outcome {
 }
 
 /// Takes one message without pinning its sender.
-pub(crate) fn accept(context: &Context, id: i64) -> Outcome {
+fn accept(context: &Context, id: i64) -> Outcome {
     let (_, store) = context.unlock_store(StandardInput::Free)?;
     let message = intros_accept(&store, IntroId::new(id), UnixTime::new(now()))?;
     Ok(Box::new(Taken {
@@ -41,7 +51,7 @@ pub(crate) fn accept(context: &Context, id: i64) -> Outcome {
 }
 
 /// Takes a message and pins its sender's signing key.
-pub(crate) fn trust(context: &Context, args: TrustArgs) -> Outcome {
+fn trust(context: &Context, args: TrustArgs) -> Outcome {
     let (unlocked, store) = context.unlock_store(StandardInput::Free)?;
     let profile = connect::profile(&unlocked.config)?;
     let (id, label, username) = (
@@ -67,7 +77,7 @@ pub(crate) fn trust(context: &Context, args: TrustArgs) -> Outcome {
 }
 
 /// Drops a message and silences its sender.
-pub(crate) fn block(context: &Context, id: i64, note: &str) -> Outcome {
+fn block(context: &Context, id: i64, note: &str) -> Outcome {
     let (_, store) = context.unlock_store(StandardInput::Free)?;
     let signer = intros_block(&store, IntroId::new(id), note, UnixTime::new(now()))?;
     Ok(Box::new(Silenced { id, signer }))

@@ -6,7 +6,7 @@ use dmp_core::id::UnixTime;
 use serde::Serialize;
 
 use super::Outcome;
-use crate::args::RecvArgs;
+use crate::args::mail::RecvArgs;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::prompt::StandardInput;

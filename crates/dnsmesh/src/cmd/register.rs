@@ -10,7 +10,7 @@ use dmp_client::register::{
 use serde::Serialize;
 
 use super::Outcome;
-use crate::args::{RegisterArgs, Scheme as SchemeArg};
+use crate::args::credentials::{RegisterArgs, Scheme as SchemeArg};
 use crate::context::{Context, Unlocked};
 use crate::exit::{Exit, Failure};
 use crate::prompt::StandardInput;

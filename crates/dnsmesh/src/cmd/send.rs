@@ -9,8 +9,8 @@ use dmp_client::ops::{
 use serde::Serialize;
 
 use super::Outcome;
-use super::identity_publish::{advise, cause};
-use crate::args::SendArgs;
+use super::identity::{advise, cause};
+use crate::args::mail::SendArgs;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::prompt::StandardInput;

@@ -8,23 +8,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::ctl::{Target, string};
-use crate::args::{AdminArgs, AdminCommand, AuditCommand, IssueArgs, OutputArgs, TokenCommand};
+use crate::args::{AdminArgs, AdminCommand, AuditCommand, IssueArgs, TokenCommand};
 use crate::exit::{Exit, Failure};
 use crate::report::{Format, Report, document};
 use crate::screen;
 use crate::time::utc;
-
-/// How the subcommand prints.
-pub(crate) fn output(action: &AdminCommand) -> OutputArgs {
-    match action {
-        AdminCommand::Token(TokenCommand::Issue(args)) => args.output,
-        AdminCommand::Token(TokenCommand::List { output, .. })
-        | AdminCommand::Audit(AuditCommand::Tail { output, .. }) => *output,
-        AdminCommand::Token(TokenCommand::Revoke { .. } | TokenCommand::Rotate { .. }) => {
-            OutputArgs { json: false }
-        }
-    }
-}
 
 /// Does what the command line asks, on the running node or on the database of one that does not run.
 pub(crate) async fn admin(args: AdminArgs, format: Format) -> Result<Exit, Failure> {

@@ -12,34 +12,12 @@ use serde_json::{Value, json};
 
 use super::key;
 use crate::args::{
-    CtlCommand, CtlUserCommand as UserCommand, KeyCommand, NodeCtlArgs, OutputArgs, QuotaCommand,
-    ZoneCommand,
+    CtlCommand, CtlUserCommand as UserCommand, KeyCommand, NodeCtlArgs, QuotaCommand, ZoneCommand,
 };
 use crate::exit::{Exit, Failure};
 use crate::report::{Format, Report, line};
 use crate::screen;
 use crate::time::utc;
-
-/// How the subcommand prints.
-pub(crate) fn output(action: &CtlCommand) -> OutputArgs {
-    match action {
-        CtlCommand::Status(output)
-        | CtlCommand::Reload(output)
-        | CtlCommand::Drain(output)
-        | CtlCommand::Resume(output)
-        | CtlCommand::Quota(QuotaCommand::Show(output))
-        | CtlCommand::Key(KeyCommand::List(output))
-        | CtlCommand::User(UserCommand::List(output))
-        | CtlCommand::Backup { output, .. }
-        | CtlCommand::Restore { output, .. } => *output,
-        CtlCommand::Key(
-            KeyCommand::Show(args) | KeyCommand::Revoke(args) | KeyCommand::Delete(args),
-        ) => args.output,
-        CtlCommand::Key(KeyCommand::Add(args)) => args.output,
-        CtlCommand::User(UserCommand::Deny(args) | UserCommand::Allow(args)) => args.output,
-        CtlCommand::Zone(ZoneCommand::Dump) => OutputArgs { json: false },
-    }
-}
 
 /// Does what the command line asks.
 pub(crate) async fn ctl(args: NodeCtlArgs, format: Format) -> Result<Exit, Failure> {
@@ -47,18 +25,18 @@ pub(crate) async fn ctl(args: NodeCtlArgs, format: Format) -> Result<Exit, Failu
     let request = match args.action {
         CtlCommand::Restore { file, .. } => return node.restore(&file, format),
         CtlCommand::Key(KeyCommand::Add(args)) => return key::add(&node, args, format).await,
-        CtlCommand::Status(_) => Request::Status,
-        CtlCommand::Reload(_) => Request::Reload,
-        CtlCommand::Drain(_) => Request::Drain,
-        CtlCommand::Resume(_) => Request::Resume,
-        CtlCommand::Key(KeyCommand::List(_)) => Request::KeyList,
+        CtlCommand::Status => Request::Status,
+        CtlCommand::Reload => Request::Reload,
+        CtlCommand::Drain => Request::Drain,
+        CtlCommand::Resume => Request::Resume,
+        CtlCommand::Key(KeyCommand::List) => Request::KeyList,
         CtlCommand::Key(KeyCommand::Show(args)) => Request::KeyShow { name: args.name },
         CtlCommand::Key(KeyCommand::Revoke(args)) => Request::KeyRevoke { name: args.name },
         CtlCommand::Key(KeyCommand::Delete(args)) => Request::KeyDelete { name: args.name },
-        CtlCommand::User(UserCommand::List(_)) => Request::UserList,
+        CtlCommand::User(UserCommand::List) => Request::UserList,
         CtlCommand::User(UserCommand::Deny(args)) => Request::UserDeny { who: args.who },
         CtlCommand::User(UserCommand::Allow(args)) => Request::UserAllow { who: args.who },
-        CtlCommand::Quota(QuotaCommand::Show(_)) => Request::QuotaShow,
+        CtlCommand::Quota(QuotaCommand::Show) => Request::QuotaShow,
         CtlCommand::Zone(ZoneCommand::Dump) => Request::ZoneDump,
         CtlCommand::Backup { file, .. } => Request::Backup {
             // The node has another working directory.

@@ -11,12 +11,12 @@ use dmp_core::id::{Fingerprint, UnixTime};
 use dmp_core::name::Zone;
 use serde::Serialize;
 
-use super::Outcome;
-use crate::args::FetchArgs;
+use crate::args::identity::FetchArgs;
+use crate::cmd::Outcome;
 use crate::context::{Context, Unlocked};
 use crate::exit::{Exit, Failure};
 use crate::prompt::StandardInput;
-use crate::report::{Report, document};
+use crate::report::{Format, Report, document};
 use crate::screen;
 use crate::time::{now, utc_of};
 
@@ -36,7 +36,7 @@ pub(crate) async fn fetch(context: &Context, args: FetchArgs) -> Outcome {
     Ok(Box::new(Found {
         fetched,
         saved,
-        is_json: args.output.json,
+        is_json: context.format == Format::Json,
     }))
 }
 

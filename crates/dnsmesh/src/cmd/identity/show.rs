@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Outcome;
+use crate::cmd::Outcome;
 use crate::context::{Context, Unlocked};
 use crate::prompt::StandardInput;
 use crate::report::{Report, document};

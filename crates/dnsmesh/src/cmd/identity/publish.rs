@@ -5,8 +5,8 @@ use dmp_client::ops::{PublishError, PublishRequest, Published, identity_publish}
 use dmp_core::record::Versions;
 use serde::Serialize;
 
-use super::Outcome;
-use crate::args::PublishArgs;
+use crate::args::identity::PublishArgs;
+use crate::cmd::Outcome;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::prompt::StandardInput;

@@ -4,9 +4,9 @@ use dmp_client::mesh::system_random;
 use dmp_client::ops::{RefreshError, RefreshReport, RefreshRequest, refresh_prekeys};
 use serde::Serialize;
 
-use super::Outcome;
-use super::identity_publish::cause;
-use crate::args::RefreshArgs;
+use super::cause;
+use crate::args::identity::RefreshArgs;
+use crate::cmd::Outcome;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::prompt::StandardInput;

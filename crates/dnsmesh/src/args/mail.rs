@@ -1,0 +1,66 @@
+//! The command lines of messages: `send`, `recv`, `intro` (cli.md 3.4 to 3.6).
+
+use clap::Subcommand;
+
+use super::duration;
+
+/// `send`
+#[derive(Debug, clap::Args)]
+pub(crate) struct SendArgs {
+    /// Label of the contact
+    pub(crate) recipient: String,
+    /// The text; - reads it from standard input
+    pub(crate) message: String,
+    /// Lifetime of the message: seconds, or with suffix m, h, d or w [default: one day]
+    #[arg(long, value_parser = duration::parse)]
+    pub(crate) ttl: Option<u64>,
+    /// Refuse to send without a one-time key of the recipient
+    #[arg(long)]
+    pub(crate) require_fs: bool,
+}
+
+/// `recv`
+#[derive(Debug, clap::Args)]
+pub(crate) struct RecvArgs {
+    /// Only follow claims in the own zone
+    #[arg(long, conflicts_with = "skip_primary")]
+    pub(crate) primary_only: bool,
+    /// Only walk the zones of contacts
+    #[arg(long)]
+    pub(crate) skip_primary: bool,
+}
+
+/// `intro`
+#[derive(Debug, Subcommand)]
+pub(crate) enum IntroCommand {
+    /// Print the waiting messages
+    List,
+    /// Take one message without pinning its sender
+    Accept {
+        /// Number of the message
+        id: i64,
+    },
+    /// Take a message and pin the key of its sender
+    Trust(TrustArgs),
+    /// Drop a message and everything else its sender writes
+    Block {
+        /// Number of the message
+        id: i64,
+        /// Why, for your own records
+        #[arg(long, default_value = "")]
+        note: String,
+    },
+}
+
+/// `intro trust`
+#[derive(Debug, clap::Args)]
+pub(crate) struct TrustArgs {
+    /// Number of the message
+    pub(crate) id: i64,
+    /// Label of the contact [default: the user name, else intro-<key>]
+    #[arg(long)]
+    pub(crate) label: Option<String>,
+    /// User name of the sender in their zone
+    #[arg(long)]
+    pub(crate) username: Option<String>,
+}

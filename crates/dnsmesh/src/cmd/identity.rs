@@ -1,0 +1,22 @@
+//! `identity`: the own keys, what is published of them, and other people's (cli.md 3.2).
+
+mod fetch;
+mod prekeys;
+mod publish;
+mod show;
+
+use super::Outcome;
+use crate::args::identity::IdentityCommand;
+use crate::context::Context;
+
+pub(super) use self::publish::{advise, cause};
+
+/// Does what the command line asks.
+pub(super) async fn perform(context: &Context, command: IdentityCommand) -> Outcome {
+    match command {
+        IdentityCommand::Show => show::show(context),
+        IdentityCommand::Publish(args) => publish::publish(context, args).await,
+        IdentityCommand::RefreshPrekeys(args) => prekeys::refresh(context, args).await,
+        IdentityCommand::Fetch(args) => fetch::fetch(context, args).await,
+    }
+}
