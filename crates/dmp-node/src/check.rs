@@ -4,6 +4,7 @@
 
 mod advice;
 mod behaviour;
+mod http;
 mod online;
 mod parent;
 mod running;

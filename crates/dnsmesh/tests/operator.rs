@@ -473,6 +473,10 @@ fn an_operators_key_signs_the_very_next_packet_and_none_after_its_end() {
     assert_eq!(update(node.dns, &ops, add(ALICES)), NOTAUTH);
     refused();
     site.ctl(&["key", "delete", "ops.mesh.test"]).expect(0);
+    site.admin(&["audit", "tail", "--event", "revoked"])
+        .expect(0)
+        .says("  key ops.mesh.test. revoked\n")
+        .says("  key ops.mesh.test. deleted\n");
     let again = key_of(
         &site.ctl(&new).expect(0).stdout,
         "ops.mesh.test.",

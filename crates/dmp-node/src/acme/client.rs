@@ -46,15 +46,7 @@ type Answer = Result<BytesResponse, Error>;
 impl Client {
     /// Reads the roots, if the operator named some.
     pub(super) fn new(config: &AcmeConfig) -> Result<Self, String> {
-        let roots = match &config.roots {
-            Some(path) => read_roots(path)?,
-            None => webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect(),
-        };
-        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let tls = trusting(config.roots.as_deref())?;
         Ok(Self {
             tls: Arc::new(tls),
             plain: config.directory.scheme_str() == Some("http"),
@@ -157,6 +149,18 @@ impl HttpClient for Client {
     ) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
         Box::pin(self.clone().exchange(request))
     }
+}
+
+/// The side of a client that trusts the public roots, or those in a file instead.
+pub(crate) fn trusting(roots: Option<&Path>) -> Result<ClientConfig, String> {
+    let roots = match roots {
+        Some(path) => read_roots(path)?,
+        None => webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect(),
+    };
+    let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    Ok(tls.with_root_certificates(roots).with_no_client_auth())
 }
 
 fn read_roots(path: &Path) -> Result<RootCertStore, String> {

@@ -10,6 +10,8 @@ mod order;
 mod proof;
 mod schedule;
 
+pub(crate) use client::trusting;
+
 use crate::config::AcmeConfig;
 use crate::context::Context;
 use crate::http::{Certificate, ExpiryWarning, Tls};

@@ -16,3 +16,5 @@ pub(super) const NO_NS: &str = "Set `dns.apex_ns` to the names in the parent zon
 pub(super) const NO_APEX_ADDRESS: &str = "Set `dns.apex_a` (and `dns.apex_aaaa`): strict resolvers ask the zone for the address of its name server instead of trusting the glue.";
 pub(super) const EDNS_FAILS: &str = "Something on the way cuts or drops such messages: look at firewalls that inspect DNS, and at the MTU of tunnels.";
 pub(super) const NO_LIMIT: &str = "Without a limit on answers forged questions turn this node against others: set `dns.rate` and `dns.burst`. Addresses in `dns.rate_exempt`, such as this one may be, have none.";
+pub(super) const HTTP_DOWN: &str = "Does the node run with these settings? `dnsmesh node health` asks it on this machine, and its log tells why a listener did not start.";
+pub(super) const UNTRUSTED: &str = "Clients refuse a certificate that no public CA vouches for: look at `https` in `dnsmesh node ctl status`, and at docs/operate/https.md.";

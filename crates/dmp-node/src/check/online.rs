@@ -2,18 +2,16 @@
 //!
 //! It asks and never writes.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use dmp_dns::message::{CaseMatch, QueryBuilder, RecordData, Response};
 use dmp_dns::{Name, Rcode, Rtype};
 use dmp_net::exchange::{ExchangeError, random_id, tcp, udp};
 use dmp_net::{Lookup, PoolOptions, ResolverPool};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use super::behaviour::{limit, sizes};
+use super::http::health;
 use super::parent::{own_names, parent, spelt};
 use super::{Finding, Grade, advice};
 use crate::config::Config;
@@ -243,38 +241,4 @@ fn judge(response: &Response, rtype: Rtype) -> Result<(), (String, &'static str)
     } else {
         Ok(())
     }
-}
-
-/// Whether the HTTP listener of these settings says that the node is well.
-async fn health(config: &Config) -> Finding {
-    let http = &config.http;
-    if http.tls.is_some() {
-        return Finding::new(Grade::Warn, "HTTP: not asked, for it speaks TLS");
-    }
-    let told = match http.host.address(http.port) {
-        Ok(mut address) => {
-            if address.ip().is_unspecified() {
-                address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
-            }
-            match timeout(PATIENCE, get_health(address)).await {
-                Ok(Ok(status)) if status == "200" => {
-                    return Finding::new(Grade::Ok, format!("HTTP: {address} is well"));
-                }
-                Ok(Ok(status)) => format!("{address}: /health answers {status}"),
-                Ok(Err(error)) => format!("{address}: {error}"),
-                Err(_) => format!("{address}: no answer in time"),
-            }
-        }
-        Err(error) => error.to_string(),
-    };
-    Finding::new(Grade::Fail, format!("HTTP: {told}"))
-}
-
-async fn get_health(address: SocketAddr) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut head = [0; 12]; // HTTP/1.1 200
-    stream.read_exact(&mut head).await?;
-    Ok(String::from_utf8_lossy(&head[9..]).into_owned())
 }

@@ -17,7 +17,7 @@ use std::net::IpAddr;
 pub enum AuditEvent {
     /// A token was minted, or a key of the operator's own was added.
     Issued,
-    /// A token was revoked, by the operator or by a newer one.
+    /// A token was revoked, by the operator or by a newer one; or the operator ended a TSIG key.
     Revoked,
     /// A token let a write through.
     Used,

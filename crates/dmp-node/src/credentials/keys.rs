@@ -100,8 +100,12 @@ impl Credentials {
         self: &Arc<Self>,
         name: &str,
     ) -> Result<bool, Failure<rusqlite::Error>> {
-        self.end_key(name, "UPDATE tsig_key SET revoked = 1 WHERE name = ?1")
-            .await
+        self.end_key(
+            name,
+            "UPDATE tsig_key SET revoked = 1 WHERE name = ?1",
+            "revoked",
+        )
+        .await
     }
 
     /// Deletes a key's row: unlike a revocation it lets its owner register again. `false` if there is no such key.
@@ -109,20 +113,32 @@ impl Credentials {
         self: &Arc<Self>,
         name: &str,
     ) -> Result<bool, Failure<rusqlite::Error>> {
-        self.end_key(name, "DELETE FROM tsig_key WHERE name = ?1")
+        self.end_key(name, "DELETE FROM tsig_key WHERE name = ?1", "deleted")
             .await
     }
 
-    /// Takes a key out of force by the statement `sql`, which has its name as parameter; whether there was one.
+    /// Takes a key out of force by `statement`, which has its name as parameter; whether there was one.
     async fn end_key(
         self: &Arc<Self>,
         name: &str,
-        sql: &'static str,
+        statement: &'static str,
+        done: &'static str,
     ) -> Result<bool, Failure<rusqlite::Error>> {
         let this = Arc::clone(self);
         let name = name.to_owned();
         let work = move |draft: &mut Draft<'_>| {
-            let found = draft.sql()?.execute(sql, [&name])? > 0;
+            let now = draft.now();
+            let sql = draft.sql()?;
+            let found = sql.execute(statement, [&name])? > 0;
+            if found {
+                let ended = AuditRow {
+                    event: AuditEvent::Revoked,
+                    who: None,
+                    remote: None,
+                    detail: format!("key {name} {done}").into(),
+                };
+                insert_at(sql, &ended, now)?;
+            }
             draft.after_commit(move || this.swap_keyring(|keyring| keyring.without_key(&name)));
             Ok(found)
         };

@@ -36,7 +36,7 @@ impl Service {
         }
     }
 
-    /// Says that the settings are being read again; [`Service::ready`] ends that (`Type=notify-reload`).
+    /// Says that the settings are being read again; [`Service::ready`] ends that.
     pub(super) fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1_000;
