@@ -47,6 +47,12 @@ impl QueryBuilder {
         self
     }
 
+    /// Without an OPT record, for servers that take it for an error (RFC 6891 7).
+    pub fn without_edns(mut self) -> Self {
+        self.edns = None;
+        self
+    }
+
     /// With DO and payload 4096, as the AD bit of the answer is wanted (federation.md 7.2).
     pub fn with_dnssec(mut self) -> Self {
         self.edns = Some((4096, true));

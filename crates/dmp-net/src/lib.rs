@@ -9,6 +9,7 @@ pub mod exchange;
 mod health;
 pub mod limits;
 pub mod pool;
+pub mod scan;
 pub mod target;
 pub mod update;
 pub mod upstream;
@@ -16,6 +17,7 @@ pub mod upstream;
 pub use pool::{Lookup, PoolOptions, ResolverPool};
 pub use target::{Resolution, SystemFallback, update_target};
 pub use update::{UpdateClient, UpdateError};
+pub use upstream::{Entry, Upstream};
 
 #[cfg(test)]
 mod tests {

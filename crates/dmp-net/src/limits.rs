@@ -25,6 +25,8 @@ pub const UPDATE_UDP: usize = dmp_dns::limits::UDP;
 /// Servers, each from one own address, whose cookies are kept; beyond it all are learnt anew. More than a pool has
 /// upstreams, less than a kilobyte each.
 pub const COOKIE_PATHS: usize = 256;
+/// Octets of an answer that a scan asks for to see whether fragments come through: what servers used to advertise before 2020.
+pub const LARGE_PAYLOAD: u16 = 4096;
 /// Where the system says which resolvers it uses.
 pub(crate) const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Name servers of a host that are tried when it has no address of its own: more than any sane delegation has.

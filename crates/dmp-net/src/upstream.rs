@@ -1,11 +1,81 @@
-//! Text forms of server addresses: `dns_resolvers` entries of the client's configuration (federation.md 7.1).
+//! Text forms of resolvers: `dns_resolvers` entries of the client's configuration (federation.md 7.1).
 //!
 //! Addresses only; a host name here would need a resolver before there is one.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
 
 /// Port of a DNS server when none is written.
 const DNS_PORT: u16 = 53;
+/// The entry that stands for the resolvers of this machine's network.
+const SYSTEM: &str = "system";
+
+/// A resolver and how it is spoken to.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Upstream {
+    address: SocketAddr,
+}
+
+impl Upstream {
+    /// Where it is.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl From<SocketAddr> for Upstream {
+    fn from(address: SocketAddr) -> Self {
+        Self { address }
+    }
+}
+
+/// The shortest form that [`Entry`] reads as the same.
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.address.port() == DNS_PORT {
+            self.address.ip().fmt(f)
+        } else {
+            self.address.fmt(f)
+        }
+    }
+}
+
+/// One entry of a list of resolvers.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Entry {
+    /// `system`: whatever the system uses when the pool is made.
+    System,
+    /// One resolver.
+    Upstream(Upstream),
+}
+
+impl<T: Into<Upstream>> From<T> for Entry {
+    fn from(upstream: T) -> Self {
+        Self::Upstream(upstream.into())
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System => f.write_str(SYSTEM),
+            Self::Upstream(upstream) => upstream.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Entry {
+    type Err = UpstreamError;
+
+    fn from_str(entry: &str) -> Result<Self, UpstreamError> {
+        let text = entry.trim();
+        if text.eq_ignore_ascii_case(SYSTEM) {
+            return Ok(Self::System);
+        }
+        Ok(parse_upstream(text)?.into())
+    }
+}
 
 /// Why text is not a resolver address.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -87,6 +157,23 @@ mod tests {
                 assert_eq!(parsed, Ok((ip, port).into()), "{case}");
             }
         }
+    }
+
+    #[test]
+    fn an_entry_is_written_as_it_is_read() {
+        for (read, written) in [
+            ("system", "system"),
+            (" System ", "system"),
+            ("192.0.2.1:53", "192.0.2.1"),
+            ("192.0.2.1:5353", "192.0.2.1:5353"),
+            ("[2001:DB8::1]", "2001:db8::1"),
+            ("[2001:db8::1]:5353", "[2001:db8::1]:5353"),
+        ] {
+            let entry: Entry = read.parse().unwrap();
+            assert_eq!(entry.to_string(), written);
+            assert_eq!(written.parse::<Entry>(), Ok(entry));
+        }
+        assert!("systems".parse::<Entry>().is_err());
     }
 
     #[test]

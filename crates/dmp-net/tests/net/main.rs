@@ -2,6 +2,7 @@
 
 mod cookies;
 mod pool;
+mod scan;
 mod server;
 mod target;
 mod update;
