@@ -44,6 +44,17 @@ pub const CLAIMS_PER_RUN: usize = 64;
 pub const CLAIMS_PER_SENDER: usize = 16;
 /// Queries spent in one run on senders that nobody pinned (client.md 10.3).
 pub const STRANGER_QUERIES_PER_RUN: usize = 256;
+/// Longest message of a stranger that is fetched, bytes before encryption: twice what a node with default caps carries (3 732).
+pub const QUARANTINE_MESSAGE_BYTES: usize = 8 * 1024;
+/// Waiting messages of one stranger: as many as one run follows claims of one key.
+pub const QUARANTINE_ROWS_PER_SENDER: usize = CLAIMS_PER_SENDER;
+/// Waiting messages of all strangers together: a page that a person can still work through.
+pub const QUARANTINE_ROWS: usize = 500;
+/// Octets of the rows of all strangers together, encrypted as they lie in the store: room for 500 short messages or about 240 of the
+/// longest.
+pub const QUARANTINE_BYTES: usize = 4 * 1024 * 1024;
+/// How long a stranger's message waits, seconds: 90 days, three times the longest life of a message.
+pub const QUARANTINE_AGE: u64 = 90 * 86_400;
 /// How long a receive run waits for another one to end before it gives up.
 pub const LOCK_WAIT: Duration = Duration::from_secs(10);
 /// How often a waiting run looks.

@@ -559,6 +559,10 @@ fn every_flag_of_the_other_verbs_is_accepted() {
             "--json",
         ],
         &["intro", "block", "1", "--note", "spam", "--json"],
+        &["intro", "denied", "--json"],
+        &["intro", "unblock", "bob", "--json"],
+        &["intro", "purge", "--expired", "--json"],
+        &["intro", "purge", "--all"],
         &[
             "register",
             "--node",

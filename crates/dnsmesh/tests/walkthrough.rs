@@ -417,6 +417,30 @@ fn strangers_are_accepted_once_or_blocked_for_good() {
     hugo.run(&["intro", "list"])
         .expect(0)
         .says("(no pending intros)\n");
+
+    let denied = hugo.run(&["intro", "denied"]).expect(0).says("  spam\n");
+    let key = denied.stdout.split_whitespace().next().unwrap().to_owned();
+    let listed = format!("intro-{}", &key[..12]);
+    hugo.run(&["intro", "unblock", &listed])
+        .expect(0)
+        .says(&format!("unblocked {key}\n"));
+    hugo.run(&["intro", "denied"])
+        .expect(0)
+        .says("(nobody is blocked)\n");
+    hugo.run(&["intro", "unblock", &key])
+        .expect(1)
+        .warns("[sender-not-blocked]");
+    hugo.run(&["intro", "unblock", &listed])
+        .expect(1)
+        .warns("[sender-unknown]");
+    hugo.run(&["recv"]).expect(0).says("(1 new intro(s)");
+    hugo.run(&["intro", "purge"])
+        .expect(0)
+        .says("deleted 0 waiting message(s)\n");
+    hugo.run(&["intro", "purge", "--all"])
+        .expect(0)
+        .says("deleted 1 waiting message(s)\n");
+    hugo.run(&["recv"]).expect(0).says("(no new messages)\n");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The quarantine as the user works through it: list, accept, trust, block (federation.md 3.9, D6). Needs no network.
+//! The quarantine as the user works through it, and the denylist (federation.md 3.9, D6). Needs no network.
 
 use dmp_core::id::UnixTime;
 use dmp_core::keys::{Identity, SigningPublicKey};
@@ -8,7 +8,9 @@ use thiserror::Error;
 
 use super::{FirstUse, Profile};
 use crate::error::{Fault, StoreError};
-use crate::store::{Contact, ContactChange, InboxMessage, Intro, IntroId, NewContact, Store};
+use crate::store::{
+    Blocked, Contact, ContactChange, InboxMessage, Intro, IntroId, IntroPurge, NewContact, Store,
+};
 
 /// Why a row of the quarantine was left alone.
 #[derive(Debug, Error)]
@@ -25,6 +27,9 @@ pub enum IntroError {
     /// The sender must not be trusted by this message.
     #[error(transparent)]
     Refused(#[from] TrustRefused),
+    /// Neither a key nor the name of one.
+    #[error("`{0}` is no signing key, no contact with one and no blocked intro")]
+    UnknownSender(String),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -35,7 +40,7 @@ impl IntroError {
     #[must_use]
     pub const fn fault(&self) -> Fault {
         match self {
-            Self::Unknown(_) | Self::LabelTaken { .. } => Fault::Misuse,
+            Self::Unknown(_) | Self::LabelTaken { .. } | Self::UnknownSender(_) => Fault::Misuse,
             Self::Refused(_) => Fault::Rejected,
             Self::Store(error) => error.fault(),
         }
@@ -46,6 +51,7 @@ impl IntroError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Unknown(_) => "intro-unknown",
+            Self::UnknownSender(_) => "sender-unknown",
             Self::LabelTaken { .. } => "intro-label-taken",
             Self::Refused(TrustRefused::Unproven { .. }) => "intro-authorship-not-proven",
             Self::Refused(TrustRefused::KeyHeld(_)) => "contact-key-held",
@@ -91,10 +97,7 @@ pub fn intros_trust(
     now: UnixTime,
 ) -> Result<(Contact, InboxMessage), IntroError> {
     let intro = store.intro(id)?.ok_or(IntroError::Unknown(id))?;
-    let fallback = format!(
-        "intro-{}",
-        intro.signer.short().chars().take(12).collect::<String>()
-    );
+    let fallback = nameless_label(&intro.signer);
     let stated = label.or(username);
     let label = stated.unwrap_or(&fallback);
     check_trust(store, profile, identity, &intro, label)?;
@@ -143,6 +146,69 @@ pub fn intros_block(
     store
         .block_intro(id, note, now)?
         .ok_or(IntroError::Unknown(id))
+}
+
+/// Deletes rows unread; says how many.
+///
+/// # Errors
+/// Failures of the store.
+pub fn intros_purge(store: &Store, which: IntroPurge, now: UnixTime) -> Result<usize, StoreError> {
+    store.remove_intros(which, now)
+}
+
+/// Silences a signing key: whatever it signs is dropped, wherever it is found, pinned or not. The first note of a key stays.
+///
+/// # Errors
+/// Failures of the store.
+pub fn sender_block(
+    store: &Store,
+    signer: &SigningPublicKey,
+    note: &str,
+    now: UnixTime,
+) -> Result<(), StoreError> {
+    store.block(signer, note, now)
+}
+
+/// Takes a signing key off the denylist; `false` if it was not on it.
+///
+/// # Errors
+/// Failures of the store.
+pub fn sender_unblock(store: &Store, signer: &SigningPublicKey) -> Result<bool, StoreError> {
+    store.unblock(signer)
+}
+
+/// The denylist, oldest entry first.
+///
+/// # Errors
+/// Failures of the store.
+pub fn senders_blocked(store: &Store) -> Result<Vec<Blocked>, StoreError> {
+    store.denylist()
+}
+
+/// The signing key that a user means: 64 hex digits, the label of a contact, or the name `intro-<12 hex>` under which a blocked or
+/// waiting key was shown.
+///
+/// # Errors
+/// [`IntroError::UnknownSender`], failures of the store.
+pub fn sender_named(store: &Store, text: &str) -> Result<SigningPublicKey, IntroError> {
+    if let Ok(key) = SigningPublicKey::from_hex(text) {
+        return Ok(key);
+    }
+    if let Some(key) = store.contact(text)?.and_then(|contact| contact.signing) {
+        return Ok(key);
+    }
+    let blocked = store.denylist()?.into_iter().map(|blocked| blocked.signer);
+    let waiting = store.intros()?.into_iter().map(|intro| intro.signer);
+    blocked
+        .chain(waiting)
+        .find(|key| nameless_label(key) == text)
+        .ok_or_else(|| IntroError::UnknownSender(text.to_owned()))
+}
+
+/// What a key is called while it has no better name.
+fn nameless_label(key: &SigningPublicKey) -> String {
+    let digits: String = key.short().chars().take(12).collect();
+    format!("intro-{digits}")
 }
 
 /// The contact that trusting a row makes; `None` if the label is that of another key or zone.

@@ -24,7 +24,10 @@ pub use self::identity::{
     Candidate, FetchError, FetchRequest, Fetched, Place, PublishError, PublishRequest, Published,
     identity_fetch, identity_publish,
 };
-pub use self::intros::{IntroError, intros_accept, intros_block, intros_list, intros_trust};
+pub use self::intros::{
+    IntroError, intros_accept, intros_block, intros_list, intros_purge, intros_trust, sender_block,
+    sender_named, sender_unblock, senders_blocked,
+};
 pub use self::prekeys::{RefreshError, RefreshReport, RefreshRequest, refresh_prekeys};
 pub use self::providers::{Provider, ProviderConfig, providers_find};
 pub use self::receive::{

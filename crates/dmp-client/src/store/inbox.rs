@@ -9,7 +9,7 @@ use rusqlite::{Row, Transaction};
 use serde::{Deserialize, Serialize};
 
 use super::contacts::{optional, text};
-use super::{IntroId, NewIntro, Store, record_replay, stamp, time};
+use super::{Displaced, IntroId, NewIntro, Store, record_replay, stamp, time};
 use crate::error::StoreError;
 
 const TABLE: &str = "inbox";
@@ -108,6 +108,8 @@ pub struct Committed {
     pub inbox: Vec<InboxMessage>,
     /// Rows that are in the quarantine now.
     pub quarantined: Vec<IntroId>,
+    /// Rows of strangers that gave way because the quarantine was full; they may be new ones.
+    pub displaced: Vec<Displaced>,
 }
 
 impl Store {
@@ -126,6 +128,7 @@ impl Store {
         now: UnixTime,
     ) -> Result<Committed, StoreError> {
         let mut consumed = false;
+        let pinned = self.pinned_senders()?;
         let committed = self.write(|transaction| {
             let mut committed = Committed::default();
             for message in messages {
@@ -151,6 +154,11 @@ impl Store {
                         }
                     }
                 }
+            }
+            if !committed.quarantined.is_empty() {
+                committed.displaced = self.make_room(transaction, &pinned)?;
+                let gone = |id: &IntroId| committed.displaced.iter().any(|row| row.id == *id);
+                committed.quarantined.retain(|id| !gone(id));
             }
             let used: BTreeSet<PrekeyId> = committed
                 .inbox

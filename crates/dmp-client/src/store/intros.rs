@@ -5,7 +5,7 @@ use dmp_core::id::{MsgId, PrekeyId, UnixTime, UserId};
 use dmp_core::keys::SigningPublicKey;
 use dmp_core::name::Zone;
 use dmp_core::trust::Holder;
-use rusqlite::{OptionalExtension, Row, Transaction};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 use serde::{Deserialize, Serialize};
 
 use super::contacts::{optional, text};
@@ -107,6 +107,15 @@ impl NewIntro {
     }
 }
 
+/// Which rows of the quarantine to delete.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IntroPurge {
+    /// Those whose manifests have expired.
+    Expired,
+    /// All of them.
+    All,
+}
+
 /// A key whose messages are dropped without a trace.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Blocked {
@@ -139,11 +148,37 @@ impl Store {
     /// # Errors
     /// Failures of the database, a damaged row.
     pub fn intro(&self, id: IntroId) -> Result<Option<Intro>, StoreError> {
+        self.intro_in(&self.connection(), id)
+    }
+
+    /// As [`Store::intro`], inside a transaction.
+    pub(super) fn intro_in(
+        &self,
+        connection: &Connection,
+        id: IntroId,
+    ) -> Result<Option<Intro>, StoreError> {
+        let row = connection
+            .prepare_cached("SELECT id, received, expires, sealed FROM intros WHERE id = ?1")?
+            .query_row([id.0], read_row)
+            .optional()?;
+        row.map(|row| self.open_intro(row)).transpose()
+    }
+
+    /// The row in which a message waits.
+    ///
+    /// # Errors
+    /// Failures of the database, a damaged row.
+    pub fn intro_of(
+        &self,
+        signer: &SigningPublicKey,
+        msg_id: &MsgId,
+    ) -> Result<Option<Intro>, StoreError> {
+        let tag = self.message_tag(signer, msg_id);
         let row = self
             .connection()
             .query_row(
-                "SELECT id, received, expires, sealed FROM intros WHERE id = ?1",
-                [id.0],
+                "SELECT id, received, expires, sealed FROM intros WHERE tag = ?1",
+                [tag],
                 read_row,
             )
             .optional()?;
@@ -165,6 +200,22 @@ impl Store {
             .query_row("SELECT 1 FROM intros WHERE tag = ?1", [tag], |_| Ok(()))
             .optional()?;
         Ok(found.is_some())
+    }
+
+    /// Deletes rows without a look at them; says how many. Their messages do not come back while their manifests live.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub fn remove_intros(&self, which: IntroPurge, now: UnixTime) -> Result<usize, StoreError> {
+        let until = match which {
+            IntroPurge::Expired => stamp(now),
+            IntroPurge::All => i64::MAX,
+        };
+        let gone = self
+            .connection()
+            .execute("DELETE FROM intros WHERE expires <= ?1", [until])?;
+        self.scrub_log()?;
+        Ok(gone)
     }
 
     /// Moves a row to the inbox and consumes its prekey, in one transaction, together with the contact that the user pins by it.

@@ -10,6 +10,7 @@ mod intros;
 mod lock;
 mod outbox;
 mod prekeys;
+mod quarantine;
 mod schema;
 mod vault;
 
@@ -28,10 +29,11 @@ pub use self::contacts::{Contact, ContactId, NewContact, Verification};
 pub use self::inbox::{
     Authorship, Committed, HeldPrekey, InboxMessage, MessageNumber, Received, Succession,
 };
-pub use self::intros::{Blocked, ContactChange, Intro, IntroId, NewIntro, Reason};
+pub use self::intros::{Blocked, ContactChange, Intro, IntroId, IntroPurge, NewIntro, Reason};
 pub use self::lock::RunLock;
 pub use self::outbox::{NewOutboxEntry, OutboxEntry, OutboxId, OutboxItem, OutboxState};
 pub use self::prekeys::{NewPrekey, Withdrawal};
+pub use self::quarantine::Displaced;
 use self::vault::{Tag, Vault};
 use crate::error::StoreError;
 use crate::limits::{PREKEY_GRACE, SQLITE_BUSY_TIMEOUT};

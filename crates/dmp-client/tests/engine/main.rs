@@ -5,6 +5,7 @@ mod identity;
 mod pipeline;
 mod prekeys;
 mod providers;
+mod quarantine;
 mod receive;
 mod scenarios;
 mod send;

@@ -10,7 +10,7 @@
 //! | State of the manifest | slot walk | claim |
 //! |---|---|---|
 //! | for somebody else, expired, or not the one the claim points to | drop | drop |
-//! | key on the denylist, pinned or not | drop | drop |
+//! | key on the denylist, pinned or not, or successor of a contact's key that is | drop | drop |
 //! | more than 256 shares | drop | drop |
 //! | key pinned and revoked | drop | drop |
 //! | key pinned for the zone (own zone: by anybody; other zone: by a contact of that zone) | `Pinned` | `Pinned` |
@@ -326,6 +326,9 @@ impl Receiver<'_> {
         if pinned_here {
             return Ok(Standing::Pinned);
         }
+        if pinned.is_none() {
+            self.check_predecessors(sender, rotations)?;
+        }
         if self.rotation == RotationPolicy::Follow {
             let mut questions = Vec::new();
             for pin in self.eligible(zone) {
@@ -356,6 +359,28 @@ impl Receiver<'_> {
         } else {
             Err(Admission::Drop(DropReason::NotPinned))
         }
+    }
+
+    /// A blocked contact stays blocked under the keys that follow, whether or not chains are followed for delivery.
+    fn check_predecessors(
+        &self,
+        sender: &SigningPublicKey,
+        rotations: &Rotations,
+    ) -> Result<(), Admission> {
+        let is_blocked = |pin: &&Pin| pin.signing.is_some_and(|key| self.denylist.contains(&key));
+        let questions: Vec<_> = self
+            .pins
+            .iter()
+            .filter(is_blocked)
+            .filter_map(|pin| self.rotation_question(pin))
+            .collect();
+        if questions
+            .iter()
+            .any(|question| rotations.successor(question) == Some(*sender))
+        {
+            return Err(Admission::Drop(DropReason::Blocked));
+        }
+        need(questions, rotations)
     }
 
     fn hash_policy(

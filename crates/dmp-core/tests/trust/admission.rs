@@ -140,6 +140,35 @@ fn a_denylisted_key_is_dropped_before_the_gate_pinned_or_not() {
 }
 
 #[test]
+fn the_keys_that_follow_a_blocked_contacts_key_are_blocked_too() {
+    for policy in [RotationPolicy::Follow, RotationPolicy::Ignore] {
+        let mut world = World::with([pin("alice", ALICE), pin("carol", CAROL)]).publish(
+            "rotate.dmp.alice.example",
+            rotation("alice", "alice.example", ALICE, ALICE_NEXT),
+        );
+        world.rotation = policy;
+        world.denylist = HashSet::from([spk(ALICE)]);
+        let blocked = Admission::Drop(DropReason::Blocked);
+        for from in ["alice.example", "bob.example", "carol.example"] {
+            assert_eq!(world.walk(ALICE_NEXT, &zone(from)), blocked, "{from}");
+            assert_eq!(world.claimed(ALICE_NEXT, from), blocked, "{from}");
+        }
+        assert_eq!(world.claimed(ALICE_NEXT, "evil.example"), blocked);
+        assert_eq!(
+            world.claimed(MALLORY, "evil.example"),
+            fetch(Standing::Stranger { pinned_as: None }),
+            "others are strangers as ever"
+        );
+        world.pins.push(pin("alice-again", ALICE_NEXT));
+        assert_eq!(
+            world.walk(ALICE_NEXT, &zone("bob.example")),
+            fetch(Standing::Pinned),
+            "unless the user pinned that key"
+        );
+    }
+}
+
+#[test]
 fn what_is_not_for_us_or_not_alive_is_dropped() {
     let world = World::with([pin("alice", ALICE)]);
     let own = zone("bob.example");

@@ -50,6 +50,23 @@ pub(crate) enum IntroCommand {
         #[arg(long, default_value = "")]
         note: String,
     },
+    /// Print the blocked keys
+    Denied,
+    /// Take a key off the list of blocked ones
+    Unblock {
+        /// The signing key in hex, the label of a contact, or intro-<key> as it was listed
+        #[arg(value_name = "KEY|LABEL")]
+        sender: String,
+    },
+    /// Delete waiting messages unread
+    Purge {
+        /// Those that have expired [default]
+        #[arg(long, conflicts_with = "all")]
+        expired: bool,
+        /// All of them
+        #[arg(long)]
+        all: bool,
+    },
 }
 
 /// `intro trust`

@@ -1,8 +1,12 @@
-//! `intro list|accept|trust|block`: messages of senders nobody pinned (cli.md 3.6, D6). No network.
+//! `intro`: messages of senders nobody pinned (cli.md 3.6, D6). No network.
+
+mod denylist;
 
 use dmp_client::connect;
-use dmp_client::ops::{IntroError, intros_accept, intros_block, intros_list, intros_trust};
-use dmp_client::store::{Contact, InboxMessage, Intro, IntroId, Store};
+use dmp_client::ops::{
+    IntroError, intros_accept, intros_block, intros_list, intros_purge, intros_trust,
+};
+use dmp_client::store::{Contact, InboxMessage, Intro, IntroId, IntroPurge, Store};
 use dmp_core::id::UnixTime;
 use dmp_core::keys::SigningPublicKey;
 use serde::Serialize;
@@ -26,6 +30,16 @@ pub(super) fn perform(context: &Context, command: IntroCommand) -> Outcome {
         IntroCommand::Accept { id } => accept(context, id),
         IntroCommand::Trust(args) => trust(context, args),
         IntroCommand::Block { id, note } => block(context, id, &note),
+        IntroCommand::Denied => denylist::denied(context),
+        IntroCommand::Unblock { sender } => denylist::unblock(context, &sender),
+        IntroCommand::Purge { all, expired: _ } => {
+            let which = if all {
+                IntroPurge::All
+            } else {
+                IntroPurge::Expired
+            };
+            purge(context, which)
+        }
     }
 }
 
@@ -81,6 +95,13 @@ fn block(context: &Context, id: i64, note: &str) -> Outcome {
     let (_, store) = context.unlock_store(StandardInput::Free)?;
     let signer = intros_block(&store, IntroId::new(id), note, UnixTime::new(now()))?;
     Ok(Box::new(Silenced { id, signer }))
+}
+
+/// Deletes waiting messages unread.
+fn purge(context: &Context, which: IntroPurge) -> Outcome {
+    let (_, store) = context.unlock_store(StandardInput::Free)?;
+    let deleted = intros_purge(&store, which, UnixTime::new(now()))?;
+    Ok(Box::new(Purged { deleted }))
 }
 
 impl From<IntroError> for Failure {
@@ -255,5 +276,20 @@ impl Report for Silenced {
                 signing_public_key: self.signer.to_string(),
             },
         )
+    }
+}
+
+#[derive(Serialize)]
+struct Purged {
+    deleted: usize,
+}
+
+impl Report for Purged {
+    fn text(&self) -> String {
+        format!("deleted {} waiting message(s)\n", self.deleted)
+    }
+
+    fn json(&self) -> String {
+        line("dmp.intro-purged/1", self)
     }
 }
