@@ -3,9 +3,11 @@
 //! It reads and writes text only: where the file lies and how it is replaced is [`crate::home`]'s business, and nothing here is secret-aware.
 
 mod contact;
+mod key;
 mod setting;
 
 pub use contact::ContactEntry;
+pub use key::{Key, UnknownKey};
 pub use yaml_serde::Value as YamlValue;
 
 use std::collections::BTreeMap;
@@ -73,6 +75,24 @@ macro_rules! keys {
                     }
                 }
                 Ok(())
+            }
+
+            /// Every key, in the order of client.md 3.
+            const KEYS: &[&'static str] = &[$(stringify!($key)),*];
+
+            fn assign(&mut self, key: &str, text: &str) -> Result<(), &'static str> {
+                match key {
+                    $(stringify!($key) => self.$key = Setting::parse(text)?,)*
+                    _ => {}
+                }
+                Ok(())
+            }
+
+            fn reset(&mut self, key: &str) {
+                match key {
+                    $(stringify!($key) => self.$key = $default,)*
+                    _ => {}
+                }
             }
 
             fn entries(&self) -> BTreeMap<String, YamlValue> {
@@ -163,6 +183,8 @@ keys! {
     provider_seeds: Option<Vec<String>> = None;
     /// Own key: refuse to send without forward secrecy (D15); absent = false.
     require_forward_secrecy: Option<bool> = None;
+    /// Own key: when the TSIG key expires, Unix seconds (client.md 12); absent = never, or not known.
+    tsig_expires_at: Option<u64> = None;
 }
 
 impl Config {

@@ -5,7 +5,7 @@
 mod private_file;
 mod token;
 
-pub use token::{SavedToken, TokenError, host_of_endpoint, token_host};
+pub use token::{SavedToken, TokenError, TokenFile, host_of_endpoint, token_host};
 
 use std::ffi::OsString;
 use std::fs;

@@ -6,6 +6,7 @@
 mod agent;
 pub mod config;
 pub mod connect;
+pub mod credential;
 pub mod error;
 pub mod home;
 pub mod limits;

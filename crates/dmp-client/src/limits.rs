@@ -66,6 +66,8 @@ pub const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Seconds after its expiry during which a saved token is still sent: clocks differ, the server decides (client.md 5.4).
 pub const TOKEN_EXPIRY_GRACE: u64 = 300;
+/// How long before a credential expires its owner is told, seconds (client.md 12: 14 days).
+pub const CREDENTIAL_NOTICE: u64 = 14 * 86_400;
 
 /// Bytes of an HTTP answer that are read: the answers of registration have a few hundred.
 pub const HTTP_ANSWER_MAX: u64 = 64 * 1024;

@@ -216,6 +216,7 @@ impl TsigGrant {
             config.tsig_zone.clone_from(&self.zone);
             config.tsig_dns_server = dns_server.to_owned();
             config.tsig_dns_port = dns_port;
+            config.tsig_expires_at = self.expires_at.and_then(|time| u64::try_from(time).ok());
         })
         .map(drop)
     }

@@ -2,6 +2,7 @@
 //!
 //! Values are taken apart here only as far as their form goes; what they mean is decided by each verb.
 
+pub(crate) mod config;
 pub(crate) mod contacts;
 pub(crate) mod credentials;
 mod duration;
@@ -16,8 +17,9 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use config::SettingCommand;
 use contacts::ContactsCommand;
-use credentials::{RegisterArgs, TsigCommand};
+use credentials::{RegisterArgs, SavedTokenCommand, TsigCommand};
 use identity::IdentityCommand;
 use init::InitArgs;
 use mail::{IntroCommand, RecvArgs, SendArgs};
@@ -85,9 +87,15 @@ pub(crate) enum UserCommand {
     Init(InitArgs),
     /// Register at a node for a bearer token
     Register(RegisterArgs),
-    /// Register at a node for a TSIG key
+    /// Register at a node for a TSIG key, show or remove it
     #[command(subcommand)]
     Tsig(TsigCommand),
+    /// List and delete saved bearer tokens
+    #[command(subcommand)]
+    Token(SavedTokenCommand),
+    /// Read and change the configuration
+    #[command(subcommand)]
+    Config(SettingCommand),
     /// Show, publish and look up identities
     #[command(subcommand)]
     Identity(IdentityCommand),

@@ -1,6 +1,8 @@
 //! The verbs, one file each: arguments in, one report or failure out (cli.md 3).
 
+mod config;
 mod contacts;
+pub(crate) mod credential;
 mod identity;
 mod init;
 mod intro;
@@ -8,6 +10,8 @@ pub(crate) mod node;
 mod recv;
 mod register;
 mod send;
+mod token;
+mod tsig;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -78,6 +82,10 @@ async fn perform(context: &Context, command: UserCommand) -> Outcome {
             dns_server,
             dns_port,
         }) => register::tsig(context, node, dns_server, dns_port).await,
+        UserCommand::Tsig(TsigCommand::Show { bind }) => tsig::show(context, bind),
+        UserCommand::Tsig(TsigCommand::Forget) => tsig::forget(context),
+        UserCommand::Token(command) => token::perform(context, command),
+        UserCommand::Config(command) => config::perform(context, command),
         UserCommand::Identity(command) => identity::perform(context, command).await,
         UserCommand::Contacts(command) => contacts::perform(context, command),
         UserCommand::Send(args) => send::send(context, args).await,

@@ -19,6 +19,7 @@ use dmp_core::id::UnixTime;
 use dmp_core::keys::Identity;
 use dmp_net::SystemFallback;
 
+use crate::cmd::credential;
 use crate::exit::{Exit, Failure};
 use crate::prompt::{self, StandardInput};
 use crate::report::Format;
@@ -37,9 +38,12 @@ pub(crate) struct Context {
 
 /// Variables of cli.md 1.1, read once.
 pub(crate) struct Environment {
+    /// Flags and variables that say where the files are.
+    pub(crate) locations: Locations,
     passphrase: Option<OsString>,
     is_tripwire_overridden: bool,
-    connect: ConnectOptions,
+    /// How update targets are reached.
+    pub(crate) connect: ConnectOptions,
     /// Tokens stay in `~/.dmp` although the configuration is elsewhere: worth a warning when one is saved.
     pub(crate) tokens_stay_behind: bool,
 }
@@ -123,6 +127,7 @@ impl Context {
             tokens_stay_behind: !home.tokens_dir().starts_with(home.dir())
                 && locations.tokens_flag.is_none()
                 && locations.tokens_variable.is_none(),
+            locations,
         };
         Ok(Self {
             home,
@@ -205,6 +210,9 @@ impl Context {
     /// Unlocks, opens the store and makes ready for the network. Nothing is asked yet.
     pub(crate) fn go_online(&self, input: StandardInput) -> Result<Online, Failure> {
         let (Unlocked { config, identity }, store) = self.unlock_store(input)?;
+        if let Some(warning) = credential::warning(&config, &self.home, now()) {
+            self.format.note(&warning);
+        }
         let connection = Connection::new(&config, &self.home, self.environment.connect, now())?;
         if !config.cluster_active() && !config.cluster_base_domain.is_empty() {
             self.format.note(

@@ -38,6 +38,10 @@ impl Setting for BTreeMap<String, ContactEntry> {
                 .collect(),
         ))
     }
+
+    fn parse(_: &str) -> Result<Self, &'static str> {
+        Err("contacts are kept in the store; `dnsmesh contacts` changes them")
+    }
 }
 
 impl ContactEntry {

@@ -1,4 +1,4 @@
-//! How one configuration value of each kind is read from YAML and written back (client.md 3.1).
+//! How one configuration value of each kind is read from YAML or from a command line, and written back (client.md 3.1).
 //!
 //! Text is taken as it stands in the file (`123` is the user name "123"); nothing here knows which keys exist.
 
@@ -16,6 +16,9 @@ pub(super) trait Setting: Sized {
 
     /// The value as written; `None` leaves the key out.
     fn to_yaml(&self) -> Option<Value>;
+
+    /// The value that somebody typed (`config set`); the error says what was expected.
+    fn parse(text: &str) -> Result<Self, &'static str>;
 }
 
 /// Null for a text key means the empty string, not the default (client.md 3.1).
@@ -27,6 +30,10 @@ impl Setting for String {
 
     fn to_yaml(&self) -> Option<Value> {
         Some(Value::String(self.clone()))
+    }
+
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        Ok(text.to_owned())
     }
 }
 
@@ -40,6 +47,10 @@ impl Setting for Option<String> {
     fn to_yaml(&self) -> Option<Value> {
         Some(self.clone().map_or(Value::Null, Value::String))
     }
+
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
+    }
 }
 
 impl Setting for bool {
@@ -50,6 +61,14 @@ impl Setting for bool {
 
     fn to_yaml(&self) -> Option<Value> {
         Some(Value::Bool(*self))
+    }
+
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "true" | "yes" | "on" | "1" => Ok(true),
+            "false" | "no" | "off" | "0" => Ok(false),
+            _ => Err("expected true or false"),
+        }
     }
 }
 
@@ -62,6 +81,10 @@ macro_rules! integer {
 
             fn to_yaml(&self) -> Option<Value> {
                 Some(Value::Number((*self).into()))
+            }
+
+            fn parse(text: &str) -> Result<Self, &'static str> {
+                text.trim().parse().map_err(|_| "expected an integer in range")
             }
         }
     )*};
@@ -80,6 +103,14 @@ impl Setting for Vec<String> {
             self.iter().cloned().map(Value::String).collect(),
         ))
     }
+
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        let items = text.split(',').map(str::trim);
+        Ok(items
+            .filter(|item| !item.is_empty())
+            .map(str::to_owned)
+            .collect())
+    }
 }
 
 /// Own keys: present only where the user set them.
@@ -92,6 +123,10 @@ macro_rules! own_key {
 
             fn to_yaml(&self) -> Option<Value> {
                 self.as_ref().and_then(Setting::to_yaml)
+            }
+
+            fn parse(text: &str) -> Result<Self, &'static str> {
+                <$kind as Setting>::parse(text).map(Some)
             }
         }
     )*};

@@ -1,11 +1,14 @@
 //! Bearer tokens saved per host (client.md 5.4).
 
 use std::fmt;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::HomeError;
+use super::{Home, HomeError};
 use crate::limits::TOKEN_EXPIRY_GRACE;
 
 /// Why a token cannot be saved.
@@ -62,6 +65,54 @@ impl SavedToken {
                 now <= expiry.unsigned_abs().saturating_add(TOKEN_EXPIRY_GRACE)
             }
             _ => true,
+        }
+    }
+}
+
+/// One file of the tokens directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenFile {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// What it says; none if it is damaged or holds no token.
+    pub token: Option<SavedToken>,
+}
+
+impl Home {
+    /// All token files, sorted by name. A directory that is not there holds none.
+    ///
+    /// # Errors
+    /// [`HomeError::Io`] if the directory or a file in it cannot be read.
+    pub fn saved_tokens(&self) -> Result<Vec<TokenFile>, HomeError> {
+        let dir = self.tokens_dir();
+        let entries = match fs::read_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(HomeError::io(dir))?,
+        };
+        let mut files = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(HomeError::io(dir))?.path();
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            let text = zeroize::Zeroizing::new(fs::read(&path).map_err(HomeError::io(&path))?);
+            let token = str::from_utf8(&text).ok().and_then(SavedToken::from_json);
+            files.push(TokenFile { path, token });
+        }
+        files.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(files)
+    }
+
+    /// Deletes the token saved for a host; whether there was one. The node goes on taking it until it expires there.
+    ///
+    /// # Errors
+    /// [`TokenError::UnsafeHost`] for what is no host, and failures of the file system.
+    pub fn forget_token(&self, host: &str) -> Result<bool, TokenError> {
+        let path = self.token_path(host)?;
+        match fs::remove_file(&path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(HomeError::io(&path)(error).into()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The command lines of the credentials: `register` and `tsig` (cli.md 3.8, 3.9).
+//! The command lines of the credentials: `register`, `tsig` and `token` (cli.md 3.8 to 3.10).
 
 use clap::{Subcommand, ValueEnum};
 
@@ -41,5 +41,25 @@ pub(crate) enum TsigCommand {
         /// Its port
         #[arg(long, value_name = "PORT", default_value_t = 53)]
         dns_port: u16,
+    },
+    /// Print the TSIG key that this home writes with
+    Show {
+        /// Print it as a key clause of BIND, for `nsupdate -k`: with its secret
+        #[arg(long)]
+        bind: bool,
+    },
+    /// Remove the TSIG key from the configuration: writes then go over HTTP
+    Forget,
+}
+
+/// `token`
+#[derive(Debug, Subcommand)]
+pub(crate) enum SavedTokenCommand {
+    /// Print the saved bearer tokens, never in full
+    List,
+    /// Delete the token saved for a node
+    Forget {
+        /// Host name of the node
+        node: String,
     },
 }
