@@ -6,8 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use dmp_core::name::Zone;
 use dmp_net::exchange::Dnssec;
-use dmp_net::upstream::parse_upstream;
-use dmp_net::{PoolOptions, SystemFallback};
+use dmp_net::{Entry, PoolOptions, SystemFallback};
 
 use crate::agent::is_loopback;
 use crate::config::{Config, ConfigError};
@@ -111,44 +110,45 @@ impl Connection {
 
 /// The look-ups that a configuration describes (client.md 4.1): pool, single resolver or system.
 pub fn reader(config: &Config, fallback: SystemFallback) -> Result<Resolvers, ConfigError> {
-    let unusable = |key, error: &dyn std::fmt::Display| ConfigError::Unusable {
-        key,
-        reason: error.to_string(),
-    };
     let dnssec = if config.dnssec_required {
         Dnssec::Requested
     } else {
         Dnssec::Ignored
     };
-    let pool = PoolOptions {
-        dnssec,
-        ..PoolOptions::default()
+    let options = |base| PoolOptions { dnssec, ..base };
+    let entries = resolver_entries(config)?;
+    Ok(if config.dns_resolvers.is_empty() {
+        Resolvers::unpinned(entries, options(PoolOptions::system()))
+    } else {
+        Resolvers::configured(entries, options(PoolOptions::default()), fallback)
+    })
+}
+
+/// Whom look-ups ask: `dns_resolvers`, else `dns_host`, else the system's resolvers (client.md 4.1). At least one.
+pub fn resolver_entries(config: &Config) -> Result<Vec<Entry>, ConfigError> {
+    let unusable = |key, error: &dyn std::fmt::Display| ConfigError::Unusable {
+        key,
+        reason: error.to_string(),
     };
-    let single = PoolOptions {
-        dnssec,
-        ..PoolOptions::system()
-    };
-    let upstreams: Vec<SocketAddr> = config
-        .dns_resolvers
-        .iter()
-        .map(|entry| parse_upstream(entry).map_err(|error| unusable("dns_resolvers", &error)))
-        .collect::<Result<_, _>>()?;
-    if let Some(resolvers) = Resolvers::configured(upstreams, pool, fallback) {
-        return Ok(resolvers);
+    if !config.dns_resolvers.is_empty() {
+        let entries = config
+            .dns_resolvers
+            .iter()
+            .map(|entry| entry.parse::<Entry>());
+        return entries
+            .map(|entry| entry.map_err(|error| unusable("dns_resolvers", &error)))
+            .collect();
     }
-    match &config.dns_host {
+    Ok(vec![match &config.dns_host {
         Some(host) => {
             let address: IpAddr = host
                 .trim()
                 .parse()
                 .map_err(|error| unusable("dns_host", &error))?;
-            Ok(Resolvers::single(
-                SocketAddr::new(address, config.dns_port),
-                single,
-            ))
+            SocketAddr::new(address, config.dns_port).into()
         }
-        None => Ok(Resolvers::system(single)),
-    }
+        None => Entry::System,
+    }])
 }
 
 /// The parts of a configuration that operations need (client.md 1, 3).

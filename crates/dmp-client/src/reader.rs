@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use dmp_core::owner::OwnerName;
 use dmp_dns::Name;
+use dmp_net::pool::NoUpstream;
 use dmp_net::target::TargetError;
-use dmp_net::{PoolOptions, Resolution, ResolverPool, SystemFallback, update_target};
+use dmp_net::{Entry, PoolOptions, Resolution, ResolverPool, SystemFallback, update_target};
 
 use crate::mesh::{Lookup, Pending, Reader, UpdateTarget};
 
@@ -19,38 +20,26 @@ pub struct Resolvers {
 }
 
 impl Resolvers {
-    /// Configured resolvers in priority order; hosts of UPDATE targets are resolved by them alone unless the fallback is allowed.
-    ///
-    /// `None` for an empty list.
+    /// Configured resolvers in priority order; hosts of UPDATE targets are resolved by them alone unless the fallback is
+    /// allowed. An empty list means the system's.
     #[must_use]
-    pub fn configured(
-        upstreams: Vec<SocketAddr>,
+    pub fn configured<E: Into<Entry>>(
+        entries: Vec<E>,
         options: PoolOptions,
         fallback: SystemFallback,
-    ) -> Option<Self> {
-        let pool = ResolverPool::new(upstreams, options).ok()?;
-        Some(Self {
-            pool: Arc::new(pool),
-            fallback: Some(fallback),
-        })
-    }
-
-    /// One resolver for look-ups (`dns_host`); hosts of UPDATE targets are the system's business.
-    #[must_use]
-    pub fn single(upstream: SocketAddr, options: PoolOptions) -> Self {
-        let pool = ResolverPool::new(vec![upstream], options)
-            .unwrap_or_else(|_| ResolverPool::system(options));
+    ) -> Self {
         Self {
-            pool: Arc::new(pool),
-            fallback: None,
+            pool: pool(entries, options),
+            fallback: Some(fallback),
         }
     }
 
-    /// The system's resolvers.
+    /// Resolvers that nobody pinned, `dns_host` or the system's: hosts of UPDATE targets are the system's business. An empty
+    /// list means the system's.
     #[must_use]
-    pub fn system(options: PoolOptions) -> Self {
+    pub fn unpinned<E: Into<Entry>>(entries: Vec<E>, options: PoolOptions) -> Self {
         Self {
-            pool: Arc::new(ResolverPool::system(options)),
+            pool: pool(entries, options),
             fallback: None,
         }
     }
@@ -69,6 +58,11 @@ impl Resolvers {
         });
         update_target(&target.host, target.port.unwrap_or(port), resolution).await
     }
+}
+
+fn pool<E: Into<Entry>>(entries: Vec<E>, options: PoolOptions) -> Arc<ResolverPool> {
+    let pool = ResolverPool::new(entries, options);
+    Arc::new(pool.unwrap_or_else(|NoUpstream| ResolverPool::system(options)))
 }
 
 impl Reader for Resolvers {

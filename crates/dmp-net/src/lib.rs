@@ -10,6 +10,7 @@ mod health;
 pub mod limits;
 pub mod pool;
 pub mod scan;
+mod system;
 pub mod target;
 pub mod update;
 pub mod upstream;
@@ -26,10 +27,10 @@ mod tests {
     #[test]
     fn every_wait_may_move_between_threads() {
         fn movable<T: Send>(_: &impl Fn() -> T) {}
-        let pool =
-            ResolverPool::new(vec![([127, 0, 0, 1], 53).into()], PoolOptions::default()).unwrap();
+        let server = std::net::SocketAddr::from(([127, 0, 0, 1], 53));
+        let pool = ResolverPool::new(vec![server], PoolOptions::default()).unwrap();
         let name = dmp_dns::Name::root();
-        let client = UpdateClient::new(([127, 0, 0, 1], 53).into(), name.clone(), None);
+        let client = UpdateClient::new(server, name.clone(), None);
         movable(&|| pool.txt(&name));
         movable(&|| pool.addresses(&name));
         let message = client.message();

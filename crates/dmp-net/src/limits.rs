@@ -27,6 +27,8 @@ pub const UPDATE_UDP: usize = dmp_dns::limits::UDP;
 pub const COOKIE_PATHS: usize = 256;
 /// Octets of an answer that a scan asks for to see whether fragments come through: what servers used to advertise before 2020.
 pub const LARGE_PAYLOAD: u16 = 4096;
+/// Port of a DNS server where none is written.
+pub(crate) const DNS_PORT: u16 = 53;
 /// Where the system says which resolvers it uses.
 pub(crate) const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Name servers of a host that are tried when it has no address of its own: more than any sane delegation has.

@@ -3,7 +3,7 @@
 //! Many queries may run at once; each walks the upstreams one after the other, paced so that a node among them is not
 //! driven into its rate limit. Nothing is cached.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use crate::cookies::CookieJar;
 use crate::exchange::{self, Dnssec, ExchangeError, QueryPlan};
 use crate::health::{Fared, Health, Oracle, Said, Walk};
 use crate::limits;
+use crate::upstream::{Entry, Upstream};
 
 /// What a lookup found. "Absent" and "could not ask" are different things (client.md 4.1).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -76,67 +77,53 @@ pub struct NoUpstream;
 /// Resolvers in priority order, with their health.
 #[derive(Debug)]
 pub struct ResolverPool {
-    upstreams: Vec<SocketAddr>,
+    upstreams: Vec<Upstream>,
     options: PoolOptions,
     health: Mutex<Health>,
     cookies: CookieJar,
 }
 
 impl ResolverPool {
-    /// A pool of these upstreams, the first one preferred.
-    pub fn new(upstreams: Vec<SocketAddr>, options: PoolOptions) -> Result<Self, NoUpstream> {
+    /// A pool of these, the first one preferred; `system` stands for what the system uses now.
+    pub fn new<E: Into<Entry>>(entries: Vec<E>, options: PoolOptions) -> Result<Self, NoUpstream> {
+        let mut upstreams: Vec<Upstream> = Vec::new();
+        for upstream in entries
+            .into_iter()
+            .flat_map(|entry| entry.into().upstreams())
+        {
+            if !upstreams.contains(&upstream) {
+                upstreams.push(upstream);
+            }
+        }
         if upstreams.is_empty() {
             return Err(NoUpstream);
         }
-        let PoolOptions {
-            failure_threshold,
-            cooldown,
-            give_up_after_timeouts,
-            ..
-        } = options;
-        let health = Health::new(
-            upstreams.len(),
-            failure_threshold,
-            cooldown,
-            give_up_after_timeouts,
-            Instant::now(),
-        );
-        Ok(Self {
-            upstreams,
-            options,
-            health: Mutex::new(health),
-            cookies: CookieJar::default(),
-        })
+        Ok(Self::of(upstreams, options))
     }
 
     /// The resolvers of `/etc/resolv.conf`, or the one on loopback if it names none or cannot be read.
     pub fn system(options: PoolOptions) -> Self {
-        let config = std::fs::read(limits::RESOLV_CONF)
-            .ok()
-            .and_then(|text| resolv_conf::Config::parse(text).ok())
-            .unwrap_or_default();
-        let servers = config
-            .get_nameservers_or_local()
-            .into_iter()
-            .map(|server| SocketAddr::new(server.into(), 53))
-            .collect();
-        let loopback = || Self {
-            upstreams: vec![SocketAddr::from(([127, 0, 0, 1], 53))],
-            options,
-            health: Mutex::new(Health::new(
-                1,
-                options.failure_threshold,
-                options.cooldown,
-                options.give_up_after_timeouts,
-                Instant::now(),
-            )),
-            cookies: CookieJar::default(),
-        };
-        Self::new(servers, options).unwrap_or_else(|NoUpstream| loopback())
+        Self::of(Entry::System.upstreams(), options)
     }
 
-    /// The upstreams in priority order.
-    pub fn upstreams(&self) -> &[SocketAddr] {
+    fn of(upstreams: Vec<Upstream>, options: PoolOptions) -> Self {
+        let health = Health::new(
+            upstreams.len(),
+            options.failure_threshold,
+            options.cooldown,
+            options.give_up_after_timeouts,
+            Instant::now(),
+        );
+        Self {
+            upstreams,
+            options,
+            health: Mutex::new(health),
+            cookies: CookieJar::default(),
+        }
+    }
+
+    /// The upstreams in priority order, at least one, each once.
+    pub fn upstreams(&self) -> &[Upstream] {
         &self.upstreams
     }
 
@@ -207,7 +194,7 @@ impl ResolverPool {
         rtype: Rtype,
         values: fn(&Response, &Name) -> Vec<T>,
     ) -> Said<T> {
-        let Some(&server) = self.upstreams.get(index) else {
+        let Some(server) = self.upstreams.get(index).map(Upstream::address) else {
             return Said::Absent;
         };
         let due = self.health().reserve(index, Instant::now());

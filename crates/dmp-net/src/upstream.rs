@@ -6,8 +6,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
-/// Port of a DNS server when none is written.
-const DNS_PORT: u16 = 53;
+use crate::{limits, system};
+
 /// The entry that stands for the resolvers of this machine's network.
 const SYSTEM: &str = "system";
 
@@ -33,7 +33,7 @@ impl From<SocketAddr> for Upstream {
 /// The shortest form that [`Entry`] reads as the same.
 impl fmt::Display for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.address.port() == DNS_PORT {
+        if self.address.port() == limits::DNS_PORT {
             self.address.ip().fmt(f)
         } else {
             self.address.fmt(f)
@@ -48,6 +48,19 @@ pub enum Entry {
     System,
     /// One resolver.
     Upstream(Upstream),
+}
+
+impl Entry {
+    /// The resolvers that it stands for now, at least one.
+    pub fn upstreams(&self) -> Vec<Upstream> {
+        match self {
+            Self::System => system::resolvers()
+                .into_iter()
+                .map(Upstream::from)
+                .collect(),
+            Self::Upstream(upstream) => vec![upstream.clone()],
+        }
+    }
 }
 
 impl<T: Into<Upstream>> From<T> for Entry {
@@ -105,7 +118,7 @@ pub fn parse_upstream(entry: &str) -> Result<SocketAddr, UpstreamError> {
         let host: IpAddr = host.parse().map_err(|_| address())?;
         let port = match behind.strip_prefix(':') {
             Some(digits) => port(digits)?,
-            None if behind.is_empty() => DNS_PORT,
+            None if behind.is_empty() => limits::DNS_PORT,
             None => return Err(address()),
         };
         return Ok((host, port).into());
@@ -115,7 +128,11 @@ pub fn parse_upstream(entry: &str) -> Result<SocketAddr, UpstreamError> {
             let host: Ipv4Addr = host.parse().map_err(|_| address())?;
             Ok((host, port(digits)?).into())
         }
-        _ => Ok((text.parse::<IpAddr>().map_err(|_| address())?, DNS_PORT).into()),
+        _ => Ok((
+            text.parse::<IpAddr>().map_err(|_| address())?,
+            limits::DNS_PORT,
+        )
+            .into()),
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod init;
 pub(crate) mod mail;
 mod node;
 mod operator;
+pub(crate) mod resolvers;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ use credentials::{RegisterArgs, SavedTokenCommand, TsigCommand};
 use identity::IdentityCommand;
 use init::InitArgs;
 use mail::{IntroCommand, RecvArgs, SendArgs};
+use resolvers::ResolversCommand;
 
 pub(crate) use node::{
     ConfigCommand, ConfigMigrateArgs, ConfigShowArgs, NodeArgs, NodeCheckArgs, NodeCommand,
@@ -109,6 +111,9 @@ pub(crate) enum UserCommand {
     /// Messages of senders nobody pinned
     #[command(subcommand)]
     Intro(IntroCommand),
+    /// The resolvers that look-ups go through
+    #[command(subcommand)]
+    Resolvers(ResolversCommand),
 }
 
 /// `demo`

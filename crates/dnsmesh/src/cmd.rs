@@ -9,6 +9,7 @@ mod intro;
 pub(crate) mod node;
 mod recv;
 mod register;
+pub(crate) mod resolvers;
 mod send;
 mod token;
 mod tsig;
@@ -91,5 +92,6 @@ async fn perform(context: &Context, command: UserCommand) -> Outcome {
         UserCommand::Send(args) => send::send(context, args).await,
         UserCommand::Recv(args) => recv::recv(context, args).await,
         UserCommand::Intro(command) => intro::perform(context, command),
+        UserCommand::Resolvers(command) => resolvers::perform(context, command).await,
     }
 }

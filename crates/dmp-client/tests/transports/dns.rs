@@ -321,8 +321,7 @@ async fn a_claim_goes_unsigned_to_its_server() {
         vec![server.address],
         PoolOptions::default(),
         SystemFallback::Forbidden,
-    )
-    .unwrap();
+    );
     let claims = DnsClaims::new(resolvers, server.address.port());
     let zone = Zone::parse("provider.example").unwrap();
     let notice = ClaimNotice {
@@ -357,7 +356,7 @@ async fn nobody_to_ask_is_not_absence() {
         .unwrap()
         .local_addr()
         .unwrap();
-    let resolvers = Resolvers::single(closed, PoolOptions::default());
+    let resolvers = Resolvers::unpinned(vec![closed], PoolOptions::default());
     let owner = claim_owner(
         &UserId::from_bytes([2; 32]),
         Slot::new(1).unwrap(),

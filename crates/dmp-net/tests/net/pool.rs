@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use dmp_dns::query::Query;
 use dmp_dns::{Rcode, Rtype};
 use dmp_net::exchange::Dnssec;
-use dmp_net::{Lookup, PoolOptions, ResolverPool};
+use dmp_net::{Entry, Lookup, PoolOptions, ResolverPool};
 
 use crate::server::*;
 
@@ -322,7 +322,7 @@ async fn addresses_are_a_before_aaaa_and_name_servers_are_names() {
 
 #[test]
 fn a_pool_of_nobody_cannot_be_made_and_the_system_has_one() {
-    assert!(ResolverPool::new(vec![], PoolOptions::default()).is_err());
+    assert!(ResolverPool::new(Vec::<Entry>::new(), PoolOptions::default()).is_err());
     assert!(
         !ResolverPool::system(PoolOptions::system())
             .upstreams()

@@ -1,0 +1,203 @@
+//! `resolvers discover|list|test` against small servers on loopback; no resolver of the network is asked (cli.md 3.11).
+
+mod common;
+
+use std::net::{SocketAddr, UdpSocket};
+use std::thread;
+
+use common::User;
+use dmp_dns::query::Query;
+use dmp_dns::txt::encode_rdata;
+
+/// A resolver over UDP that answers every TXT question with a value, or denies everything, until the test ends.
+fn resolver(knows: bool) -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut request = [0; 1500];
+        while let Ok((length, from)) = socket.recv_from(&mut request) {
+            let query = Query::parse(&request[..length]).unwrap();
+            let mut answer = request[..12 + query.name().len() + 4].to_vec();
+            answer[2] |= 0x80;
+            answer[3] = if knows { 0 } else { 3 };
+            answer[6..12].copy_from_slice(&[0, u8::from(knows), 0, 0, 0, 0]);
+            if knows {
+                let rdata = encode_rdata(b"x");
+                answer.extend_from_slice(&[
+                    0xc0,
+                    12,
+                    0,
+                    16,
+                    0,
+                    1,
+                    0,
+                    0,
+                    0,
+                    60,
+                    0,
+                    rdata.len() as u8,
+                ]);
+                answer.extend_from_slice(&rdata);
+            }
+            let _ = socket.send_to(&answer, from);
+        }
+    });
+    address
+}
+
+/// An address at which nobody answers.
+fn dead() -> SocketAddr {
+    UdpSocket::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+fn user(dir: &tempfile::TempDir, resolvers: &str) -> User {
+    let user = User::new(dir.path(), "u");
+    user.run(&["init", "alice", "--dns-resolvers", resolvers])
+        .expect(0);
+    user
+}
+
+fn listed(user: &User) -> Vec<String> {
+    let ran = user.run(&["resolvers", "list"]).expect(0);
+    ran.stdout.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn list_prints_the_entries_or_a_hint_and_needs_a_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let bare = User::new(dir.path(), "bare");
+    bare.run(&["resolvers", "list"])
+        .expect(1)
+        .warns("no config at");
+    bare.run(&["init", "alice", "--no-default-resolvers"])
+        .expect(0);
+    bare.run(&["resolvers", "list"])
+        .expect(0)
+        .says("(no dns_resolvers configured");
+
+    let user = user(&dir, "192.0.2.1,[2001:db8::1]:5353");
+    assert_eq!(listed(&user), ["192.0.2.1", "[2001:db8::1]:5353"]);
+    let json = user.run(&["--json", "resolvers", "list"]).expect(0).json();
+    assert_eq!(json["resolvers"][1], "[2001:db8::1]:5353");
+}
+
+#[test]
+fn discover_prints_who_answers_and_skips_what_is_no_address() {
+    let dir = tempfile::tempdir().unwrap();
+    let user = User::new(dir.path(), "u");
+    let (knows, denies) = (resolver(true), resolver(false));
+    let candidates = format!("{},dns.example,{knows},{denies},{knows}", dead());
+    let discover = ["resolvers", "discover", "--candidates", &candidates];
+    let ran = user.run(&discover).expect(0).warns("dns.example");
+    assert_eq!(
+        ran.stdout,
+        format!("discovered 2 working resolver(s):\n  {knows}\n  {denies}\n")
+    );
+
+    let json = user
+        .run(&[&["--json"], &discover[..]].concat())
+        .expect(0)
+        .json();
+    assert_eq!(
+        json["resolvers"],
+        serde_json::json!([knows.to_string(), denies.to_string()])
+    );
+}
+
+#[test]
+fn discover_without_any_answer_fails_and_leaves_the_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let user = user(&dir, "192.0.2.1");
+    let before = user.config();
+    let dead = dead().to_string();
+    user.run(&[
+        "resolvers",
+        "discover",
+        "--save",
+        "--timeout",
+        "0.5",
+        "--candidates",
+        &dead,
+    ])
+    .expect(2)
+    .nothing_on_stdout()
+    .warns("[resolvers-none]");
+    assert_eq!(user.config(), before);
+}
+
+#[test]
+fn discover_saves_only_into_a_configuration_and_keeps_entries_that_the_user_wrote() {
+    let dir = tempfile::tempdir().unwrap();
+    let found = resolver(true).to_string();
+    let save = ["resolvers", "discover", "--save", "--candidates", &found];
+    let none = User::new(dir.path(), "none");
+    none.run(&save).expect(1).warns("no config at");
+
+    let user = user(&dir, "192.0.2.1,192.0.2.2:5353,[2001:db8::1]");
+    user.run(&save).expect(0).says("saved 2 resolvers to ");
+    assert_eq!(listed(&user), ["192.0.2.2:5353", &found]);
+    user.run(&save).expect(0);
+    assert_eq!(listed(&user), ["192.0.2.2:5353", &found], "each once");
+    user.run(&[&save[..], &["--replace"]].concat()).expect(0);
+    assert_eq!(listed(&user), [&found[..]]);
+}
+
+#[test]
+fn test_tells_of_each_resolver_what_it_can_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let (invents, dead) = (resolver(true).to_string(), dead().to_string());
+    let user = user(&dir, &format!("{invents},{dead}"));
+    let ran = user
+        .run(&["resolvers", "test", "--timeout", "0.5"])
+        .expect(2);
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert!(
+        lines[0].starts_with("RESOLVER") && lines[0].ends_with("USABLE"),
+        "{lines:?}"
+    );
+    assert!(
+        lines[1].starts_with(&invents) && lines[2].starts_with(&dead),
+        "{lines:?}"
+    );
+    assert!(
+        ran.stdout
+            .contains(&format!("{invents}: nxdomain: invents text")),
+        "{}",
+        ran.stdout
+    );
+
+    let denies = resolver(false).to_string();
+    let ran = user
+        .run(&[
+            "--json",
+            "resolvers",
+            "test",
+            "--timeout",
+            "0.5",
+            &denies,
+            &invents,
+        ])
+        .expect(2);
+    let rows: Vec<serde_json::Value> = ran
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(rows.len(), 2);
+    assert_eq!(
+        (&rows[0]["resolver"], &rows[0]["nxdomain"]),
+        (&denies.into(), &true.into())
+    );
+    assert_eq!(
+        (&rows[0]["txt"], &rows[0]["tcp"]),
+        (&false.into(), &false.into())
+    );
+    assert_eq!(
+        (&rows[1]["txt"], &rows[1]["nxdomain"]),
+        (&true.into(), &false.into())
+    );
+    assert_eq!(rows[1]["usable"], false);
+}
