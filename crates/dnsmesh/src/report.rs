@@ -121,8 +121,29 @@ impl Format {
     }
 }
 
-/// One indented document: the verbs whose JSON the reference defines. Members come in the order of the type's fields.
-pub(crate) fn document(value: &impl Serialize) -> String {
+/// One indented object: the verbs whose JSON the reference defines. Its members come in the order of the type's fields, and the name and
+/// version of the schema last, where the reference has none.
+pub(crate) fn document(schema: &str, value: &impl Serialize) -> String {
+    indented(&Document { value, schema })
+}
+
+/// The same as an array of such objects.
+pub(crate) fn documents<T: Serialize>(schema: &str, rows: &[T]) -> String {
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|value| Document { value, schema })
+        .collect();
+    indented(&rows)
+}
+
+#[derive(Serialize)]
+struct Document<'a, T> {
+    #[serde(flatten)]
+    value: &'a T,
+    schema: &'a str,
+}
+
+fn indented(value: &impl Serialize) -> String {
     let text = serde_json::to_string_pretty(value).unwrap_or_default();
     visible(&text) + "\n"
 }
@@ -137,6 +158,35 @@ pub(crate) fn line(schema: &str, value: &impl Serialize) -> String {
     }
     let text = serde_json::to_string(&Line { schema, value }).unwrap_or_default();
     visible(&text) + "\n"
+}
+
+/// A text in a form of its own, such as a file for another program: printed as it is, in JSON as one object.
+pub(crate) struct Page {
+    what: &'static str,
+    text: String,
+}
+
+impl Page {
+    /// A text and what it is, in one word for programs.
+    pub(crate) fn new(what: &'static str, text: String) -> Self {
+        Self { what, text }
+    }
+}
+
+impl Report for Page {
+    fn text(&self) -> String {
+        self.text.clone()
+    }
+
+    fn json(&self) -> String {
+        #[derive(Serialize)]
+        struct Members<'a> {
+            what: &'a str,
+            text: &'a str,
+        }
+        let Self { what, text } = self;
+        line("dmp.page/1", &Members { what, text })
+    }
 }
 
 /// A message body as a member of an object: text as `body`, anything else as `body_b64`.
@@ -218,12 +268,12 @@ mod tests {
             name: "a\u{9b}\u{1b}\u{7f}ü",
         };
         assert_eq!(
-            document(&sample),
-            "{\n  \"zone\": \"z\",\n  \"name\": \"a\\u009b\\u001b\\u007fü\"\n}\n"
+            document("sample/1", &sample),
+            "{\n  \"zone\": \"z\",\n  \"name\": \"a\\u009b\\u001b\\u007fü\",\n  \"schema\": \"sample/1\"\n}\n"
         );
         assert_eq!(
-            line("dmp.sample/1", &sample),
-            "{\"schema\":\"dmp.sample/1\",\"zone\":\"z\",\"name\":\"a\\u009b\\u001b\\u007fü\"}\n"
+            line("sample/1", &sample),
+            "{\"schema\":\"sample/1\",\"zone\":\"z\",\"name\":\"a\\u009b\\u001b\\u007fü\"}\n"
         );
     }
 }

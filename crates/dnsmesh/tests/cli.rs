@@ -12,7 +12,7 @@ use std::time::Duration;
 use common::{Ran, User, program};
 
 fn usage(arguments: &[&str]) -> Ran {
-    program(arguments).output().unwrap().into()
+    Ran::of(arguments, program(arguments).output().unwrap())
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::path::Path;
 use common::{Ran, program};
 
 fn run(arguments: &[&str]) -> Ran {
-    program(arguments).output().unwrap().into()
+    Ran::of(arguments, program(arguments).output().unwrap())
 }
 
 fn reference_records(path: &Path) {

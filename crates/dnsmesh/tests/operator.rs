@@ -41,7 +41,7 @@ impl Site {
     }
 
     fn run(&self, arguments: &[&str]) -> Ran {
-        self.command(arguments).output().unwrap().into()
+        Ran::of(arguments, self.command(arguments).output().unwrap())
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -526,7 +526,7 @@ fn an_operators_key_is_added_before_the_node_has_ever_run() {
         "secret_base64",
     ];
     assert_eq!(members, expected);
-    assert_eq!(json["schema"], "dmp.node/1");
+    assert_eq!(json["schema"], "dmp.node-key-added/1");
     assert_eq!(json["name"], "ops.mesh.test.");
     assert_eq!(
         json["allowed_suffixes"],
@@ -536,7 +536,16 @@ fn an_operators_key_is_added_before_the_node_has_ever_run() {
         .duration_since(UNIX_EPOCH)
         .unwrap()
         .as_secs();
-    let left = json["expires_at"].as_u64().unwrap() - now;
+    let date = Command::new("date")
+        .args(["-u", "+%s", "-d", json["expires_at"].as_str().unwrap()])
+        .output()
+        .unwrap();
+    let end: u64 = String::from_utf8(date.stdout)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    let left = end - now;
     assert!((3_500..=3_600).contains(&left), "{left}");
     let ops = key(
         "ops.mesh.test",

@@ -98,6 +98,7 @@ fn token_list_has_the_references_columns_and_array_and_never_a_token() {
             "node",
             "registered_spk",
             "saved_at",
+            "schema",
             "subject",
             "token_len",
             "token_prefix",

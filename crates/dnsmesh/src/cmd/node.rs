@@ -9,6 +9,7 @@ mod key;
 mod load;
 mod service;
 mod setup;
+mod zone;
 
 use std::sync::Arc;
 

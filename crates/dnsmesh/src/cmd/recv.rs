@@ -71,12 +71,12 @@ impl Report for Mail {
             #[derive(Serialize)]
             struct Members<'a> {
                 id: i64,
-                fingerprint: String,
+                signing_public_key: String,
                 reason: &'a str,
             }
             let members = Members {
                 id: intro.id.get(),
-                fingerprint: intro.signer.to_string(),
+                signing_public_key: intro.signer.to_string(),
                 reason: &intro.reason.code,
             };
             line("dmp.intro/1", &members)

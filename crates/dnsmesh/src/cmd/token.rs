@@ -7,7 +7,7 @@ use super::Outcome;
 use crate::args::credentials::SavedTokenCommand;
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::report::{Report, document, line};
+use crate::report::{Report, documents, line};
 use crate::screen;
 use crate::time::utc;
 
@@ -114,7 +114,7 @@ impl Report for Listed {
                 token_len: token.token.chars().count(),
             })
             .collect();
-        document(&all)
+        documents("dmp.saved-token/1", &all)
     }
 
     fn notes(&self) -> Vec<String> {

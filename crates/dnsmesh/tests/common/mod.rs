@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub(crate) mod node;
+pub(crate) mod schema;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,16 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
+    /// The outcome of a run. What `--json` printed is what its schemas say (docs/schema).
+    #[track_caller]
+    pub(crate) fn of(arguments: &[&str], output: Output) -> Self {
+        let ran = Self::from(output);
+        if arguments.contains(&"--json") {
+            schema::check(arguments, &ran.stdout, &ran.stderr);
+        }
+        ran
+    }
+
     #[track_caller]
     pub(crate) fn expect(self, status: i32) -> Self {
         assert_eq!(
@@ -111,11 +122,8 @@ impl User {
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
-        self.command(arguments)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
-            .into()
+        let output = self.command(arguments).stdin(Stdio::null()).output();
+        Ran::of(arguments, output.unwrap())
     }
 
     pub(crate) fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Ran {
@@ -127,7 +135,7 @@ impl User {
             .spawn()
             .unwrap();
         child.stdin.take().unwrap().write_all(input).unwrap();
-        child.wait_with_output().unwrap().into()
+        Ran::of(arguments, child.wait_with_output().unwrap())
     }
 
     /// The name of the home directory, which is the user name.

@@ -165,14 +165,17 @@ impl Report for Found {
             dns_name: String,
         }
         let record = &self.fetched.record;
-        document(&Members {
-            username: &record.username,
-            address: self.address(),
-            public_key: record.agreement.to_string(),
-            signing_public_key: record.signing.to_string(),
-            ts: record.ts.as_secs(),
-            dns_name: self.fetched.owner.to_string(),
-        })
+        document(
+            "dmp.identity-record/1",
+            &Members {
+                username: &record.username,
+                address: self.address(),
+                public_key: record.agreement.to_string(),
+                signing_public_key: record.signing.to_string(),
+                ts: record.ts.as_secs(),
+                dns_name: self.fetched.owner.to_string(),
+            },
+        )
     }
 
     fn notes(&self) -> Vec<String> {

@@ -43,6 +43,6 @@ impl Report for Shown {
     }
 
     fn json(&self) -> String {
-        document(self)
+        document("dmp.identity/1", self)
     }
 }

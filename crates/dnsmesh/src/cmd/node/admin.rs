@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::ctl::{Target, string};
 use crate::args::{AdminArgs, AdminCommand, AuditCommand, IssueArgs, TokenCommand};
 use crate::exit::{Exit, Failure};
-use crate::report::{Format, Report, document};
+use crate::report::{Format, Report, document, documents, line};
 use crate::screen;
 use crate::time::utc;
 
@@ -45,17 +45,19 @@ pub(crate) async fn admin(args: AdminArgs, format: Format) -> Result<Exit, Failu
         }
         AdminCommand::Token(TokenCommand::Revoke { target: meant }) => {
             let revoked = target.ask(Request::TokenRevoke { target: meant }).await?;
-            Ok(format.print(&Text(match revoked["token_hash"].as_str() {
-                Some(hash) => {
-                    let subject = string(&revoked["subject"]);
-                    format!("revoked token {}… (subject {subject})\n", start(hash, 16))
-                }
+            let subject = string(&revoked["subject"]);
+            let text = match revoked["token_hash"].as_str() {
+                Some(hash) => format!("revoked token {}… (subject {subject})\n", start(hash, 16)),
                 None => format!(
-                    "revoked {} token(s) for subject '{}'\n",
-                    revoked["revoked"],
-                    string(&revoked["subject"])
+                    "revoked {} token(s) for subject '{subject}'\n",
+                    revoked["revoked"]
                 ),
-            })))
+            };
+            Ok(format.print(&Changed {
+                text,
+                schema: "dmp.node-token-revoked/1",
+                members: revoked,
+            }))
         }
         AdminCommand::Token(TokenCommand::Rotate { subject, terms }) => {
             let issue = Issue {
@@ -68,12 +70,17 @@ pub(crate) async fn admin(args: AdminArgs, format: Format) -> Result<Exit, Failu
                 prekey_scope: None,
             };
             let issued = target.ask(Request::TokenRotate(issue)).await?;
-            Ok(format.print(&Text(format!(
+            let text = format!(
                 "revoked {} old token(s) for '{}'\nnew token:\n  {}\n",
                 issued["revoked"],
                 string(&issued["subject"]),
                 string(&issued["token"])
-            ))))
+            );
+            Ok(format.print(&Changed {
+                text,
+                schema: "dmp.node-token-rotated/1",
+                members: issued,
+            }))
         }
         AdminCommand::Audit(AuditCommand::Tail { event, limit, .. }) => {
             let rows = target.ask(Request::AuditTail { event, limit }).await?;
@@ -154,7 +161,7 @@ impl Report for Issued {
     }
 
     fn json(&self) -> String {
-        document(&self.members)
+        document("dmp.node-token-issued/1", &self.members)
     }
 }
 
@@ -189,7 +196,7 @@ impl Report for Tokens {
     }
 
     fn json(&self) -> String {
-        document(&self.0)
+        documents("dmp.node-token/1", &self.0)
     }
 }
 
@@ -216,20 +223,24 @@ impl Report for Audit {
     }
 
     fn json(&self) -> String {
-        document(&self.0)
+        documents("dmp.node-audit/1", &self.0)
     }
 }
 
-/// Lines without a JSON form.
-struct Text(String);
+/// Tokens that were ended, and what took their place; the reference has no JSON for it.
+struct Changed {
+    text: String,
+    schema: &'static str,
+    members: Value,
+}
 
-impl Report for Text {
+impl Report for Changed {
     fn text(&self) -> String {
-        self.0.clone()
+        self.text.clone()
     }
 
     fn json(&self) -> String {
-        self.text() // the reference has no --json here
+        line(self.schema, &self.members)
     }
 }
 

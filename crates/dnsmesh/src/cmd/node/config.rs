@@ -6,34 +6,24 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use dmp_node::config::{self, Config, Migrated, SECRETS_DIRECTORY, Secret, Shown};
+use serde::Serialize;
 
 use super::check;
 use crate::args::{ConfigCommand, ConfigMigrateArgs, ConfigShowArgs, NodeConfigArgs};
 use crate::exit::{Exit, Failure};
-use crate::report::{Format, Report, line};
+use crate::report::{Format, Page, Report, line};
 use crate::screen;
 
 /// Does what the command line asks.
 pub(super) async fn config(args: NodeConfigArgs, format: Format) -> Result<Exit, Failure> {
     match args.action {
-        None if args.markdown => Ok(format.print(&Page(config::reference()))),
-        None => Ok(format.print(&Page(config::example()))),
+        None if args.markdown => {
+            Ok(format.print(&Page::new("node-settings-page", config::reference())))
+        }
+        None => Ok(format.print(&Page::new("node-settings", config::example()))),
         Some(ConfigCommand::Check(args)) => Ok(format.print(&check::check(args).await)),
         Some(ConfigCommand::Show(args)) => Ok(format.print(&show(args)?)),
         Some(ConfigCommand::Migrate(args)) => Ok(format.print(&migrate(&args)?)),
-    }
-}
-
-/// All settings, as the example file or as the page for operators.
-struct Page(String);
-
-impl Report for Page {
-    fn text(&self) -> String {
-        self.0.clone()
-    }
-
-    fn json(&self) -> String {
-        self.text() // the verb has no --json: TOML is the machine's form
     }
 }
 
@@ -125,7 +115,29 @@ impl Report for File {
     }
 
     fn json(&self) -> String {
-        self.text() // TOML is the machine's form
+        #[derive(Serialize)]
+        struct Members<'a> {
+            toml: &'a str,
+            secrets: Vec<SecretFile<'a>>,
+        }
+        #[derive(Serialize)]
+        struct SecretFile<'a> {
+            variable: &'a str,
+            file: &'a Path,
+            written: bool,
+        }
+        let secrets = self.migrated.secrets.iter().map(|secret| SecretFile {
+            variable: secret.variable,
+            file: &secret.file,
+            written: self.are_secrets_written,
+        });
+        line(
+            "dmp.node-settings-migrated/1",
+            &Members {
+                toml: &self.migrated.toml,
+                secrets: secrets.collect(),
+            },
+        )
     }
 
     fn notes(&self) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! `node ctl`: what an operator asks of the node over its socket, and of the database when none runs (cli.md 3.16).
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use dmp_node::clock::Clock;
@@ -8,9 +8,9 @@ use dmp_node::config::{Config, Overrides};
 use dmp_node::control::{Connection, ControlError, Failed, FailedCode, Operator, Request};
 use dmp_node::store;
 use dmp_node::zone::Owner;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::key;
+use super::{key, zone};
 use crate::args::{
     CtlCommand, CtlUserCommand as UserCommand, KeyCommand, NodeCtlArgs, QuotaCommand, ZoneCommand,
 };
@@ -44,14 +44,16 @@ pub(crate) async fn ctl(args: NodeCtlArgs, format: Format) -> Result<Exit, Failu
                 .map_err(|error| Failure::user("node-backup", error))?,
         },
     };
-    let is_dump = request == Request::ZoneDump;
-    let text = lines(&request);
+    if request == Request::ZoneDump {
+        return zone::dump(&node, format).await;
+    }
+    let (schema, text) = (schema(&request), lines(&request));
     let value = node.ask(request).await?;
-    Ok(if is_dump {
-        Exit::Done
-    } else {
-        format.print(&Answer { value, text })
-    })
+    Ok(format.print(&Answer {
+        value,
+        schema,
+        text,
+    }))
 }
 
 /// The node of these settings, running or not.
@@ -83,15 +85,24 @@ impl Target {
         self.config.zone.as_ref()
     }
 
-    /// Asks the running node, or opens the database if none runs. Long texts go to standard output as they come.
+    /// Asks the running node, or opens the database if none runs.
     pub(super) async fn ask(&self, request: Request) -> Result<Value, Failure> {
+        self.ask_at_length(request, &mut |_| Ok(())).await
+    }
+
+    /// The same for a request whose answer is long: pieces of its text, whole lines each, go to `take` as they come.
+    pub(super) async fn ask_at_length(
+        &self,
+        request: Request,
+        take: &mut (dyn FnMut(&str) -> io::Result<()> + Send),
+    ) -> Result<Value, Failure> {
         let socket = |error: ControlError| match error {
             ControlError::Failed(failed) => refused(failed),
             error => Failure::user("node-socket", error),
         };
         if let Some(mut node) = Connection::open(&self.database).map_err(socket)? {
             // Nothing else waits for this thread.
-            return node.request(&request, &mut print).map_err(socket);
+            return node.request(&request, take).map_err(socket);
         }
         if !self.database.exists() && !begins_a_database(&request) {
             let reason = format!("there is no database {}", self.database.display());
@@ -102,7 +113,7 @@ impl Target {
         let (sender, mut pieces) = tokio::sync::mpsc::channel(4);
         let done = tokio::spawn(async move { operator.perform(request, sender).await });
         while let Some(piece) = pieces.recv().await {
-            print(&piece).map_err(|error| Failure::user("output", error))?;
+            take(&piece).map_err(|error| Failure::user("output", error))?;
         }
         let done = done
             .await
@@ -115,6 +126,7 @@ impl Target {
             .map_err(|error| Failure::user("node-restore", error).hint("nothing was changed"))?;
         Ok(format.print(&Answer {
             value: json!({ "database": self.database }),
+            schema: "dmp.node-restored/1",
             text: |value| vec![format!("restored {}", string(&value["database"]))],
         }))
     }
@@ -140,13 +152,10 @@ fn refused(failed: Failed) -> Failure {
     Failure::new(exit, code, failed.reason)
 }
 
-fn print(piece: &str) -> io::Result<()> {
-    io::stdout().lock().write_all(piece.as_bytes())
-}
-
 /// What the node answered.
 struct Answer {
     value: Value,
+    schema: &'static str,
     text: fn(&Value) -> Vec<String>,
 }
 
@@ -158,9 +167,42 @@ impl Report for Answer {
 
     fn json(&self) -> String {
         match &self.value {
-            Value::Array(rows) => rows.iter().map(|row| line("dmp.node/1", row)).collect(),
-            value => line("dmp.node/1", value),
+            Value::Array(rows) => {
+                let rows = rows.iter();
+                rows.map(|row| line(self.schema, &with_dates(row)))
+                    .collect()
+            }
+            value => line(self.schema, &with_dates(value)),
         }
+    }
+}
+
+/// Members that are Unix times as dates; 0 is never.
+fn with_dates(object: &Value) -> Map<String, Value> {
+    let members = object.as_object().into_iter().flatten();
+    let members = members.map(|(name, value)| {
+        let time = name.ends_with("_at").then(|| value.as_i64()).flatten();
+        let value = match time {
+            Some(0) => Value::Null,
+            Some(time) => utc(time).into(),
+            None => value.clone(),
+        };
+        (name.clone(), value)
+    });
+    members.collect()
+}
+
+/// What the answer to a request is called.
+fn schema(request: &Request) -> &'static str {
+    match request {
+        Request::Status => "dmp.node-status/1",
+        Request::Reload => "dmp.node-reloaded/1",
+        Request::Drain | Request::Resume => "dmp.node-draining/1",
+        Request::KeyList | Request::KeyShow { .. } => "dmp.node-key/1",
+        Request::UserList => "dmp.node-denied/1",
+        Request::QuotaShow => "dmp.node-quota/1",
+        Request::Backup { .. } => "dmp.node-backup/1",
+        _ => "dmp.node-done/1",
     }
 }
 

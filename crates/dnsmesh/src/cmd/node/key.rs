@@ -14,6 +14,7 @@ use super::ctl::Target;
 use crate::args::KeyAddArgs;
 use crate::exit::{Exit, Failure};
 use crate::report::{Format, Report, line};
+use crate::time::utc;
 
 /// Adds the key on the running node or in the database of one that does not run.
 pub(crate) async fn add(
@@ -81,7 +82,7 @@ struct Answer {
     warnings: Vec<String>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Members {
     name: String,
     algorithm: String,
@@ -114,14 +115,26 @@ impl Report for Added {
     fn json(&self) -> String {
         #[derive(Serialize)]
         struct Whole<'a> {
-            #[serde(flatten)]
-            members: &'a Members,
+            name: &'a str,
+            algorithm: &'a str,
+            allowed_suffixes: &'a [String],
+            expires_at: Option<String>,
             secret_base64: Option<&'a str>,
         }
+        let Members {
+            name,
+            algorithm,
+            allowed_suffixes,
+            expires_at,
+        } = &self.members;
         line(
-            "dmp.node/1",
+            "dmp.node-key-added/1",
             &Whole {
-                members: &self.members,
+                name,
+                algorithm,
+                allowed_suffixes,
+                expires_at: (*expires_at != 0)
+                    .then(|| utc(i64::try_from(*expires_at).unwrap_or(i64::MAX))),
                 secret_base64: self.secret.as_ref().map(|secret| secret.as_str()),
             },
         )
