@@ -50,6 +50,10 @@ fn two_people() {
     alice
         .run(&["config", "set", "allow-tofu", "false", "--json"])
         .expect(0);
+    alice.run(&["resolvers", "list", "--json"]).expect(0);
+    alice
+        .run(&["resolvers", "test", "--timeout", "0.3", "--json"])
+        .expect(2);
     let port = node.dns.port().to_string();
     let server = ["--dns-server", "127.0.0.1", "--dns-port", &port, "--json"];
     for person in [&alice, &bob] {
