@@ -1,8 +1,9 @@
-//! Addresses: canonical or nonexistent.
+//! Addresses and address URIs: canonical or nonexistent.
 #![no_main]
 
 use dmp_core::address::{Address, LookupAddress, validate_local_part};
 use dmp_core::registration::{NodeName, RegistrationSubject};
+use dmp_core::uri::AddressUri;
 use dnsmesh_fuzz::as_text;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
@@ -13,6 +14,10 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
                 Address::new(address.local(), address.host()).as_ref(),
                 Ok(&address)
             );
+        }
+        if let Ok(uri) = AddressUri::parse(text) {
+            assert_eq!(AddressUri::parse(&uri.to_string()).as_ref(), Ok(&uri));
+            assert_eq!(AddressUri::parse(&uri.to_scannable()).as_ref(), Ok(&uri));
         }
         let _ = LookupAddress::parse(text);
         let _ = validate_local_part(text);

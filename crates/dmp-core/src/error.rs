@@ -179,6 +179,38 @@ pub enum AddressError {
     Host(#[from] NameError),
 }
 
+/// Text that is not an address URI.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Error)]
+pub enum UriError {
+    /// Longer than any address URI.
+    #[error("longer than {0} characters")]
+    TooLong(usize),
+    /// Another scheme, or none.
+    #[error("an address URI begins with `dmp:`")]
+    Scheme,
+    /// The part before the `?`.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// Not `name=value` pairs of the allowed characters.
+    #[error("expected dmp:user@host?x=KEY&s=KEY and nothing else")]
+    Form,
+    /// A parameter that occurs twice.
+    #[error("the parameter `{0}` occurs twice")]
+    Twice(String),
+    /// A key that is not there.
+    #[error("the parameter `{0}` is missing")]
+    Missing(&'static str),
+    /// A key that is not 32 bytes of base32.
+    #[error("the parameter `{0}` is not a key of 52 characters")]
+    Key(&'static str),
+    /// The mailbox zone breaks the rule for names.
+    #[error("mailbox zone: {0}")]
+    Mailbox(NameError),
+    /// A condition that this reader does not know.
+    #[error("the parameter `{0}` demands something that this version does not know")]
+    Required(String),
+}
+
 /// Text that is not a local part.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Error)]
 pub enum LocalPartError {

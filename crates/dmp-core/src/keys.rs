@@ -48,6 +48,23 @@ impl AgreementPublicKey {
     }
 }
 
+/// A person's two public keys: what is pinned, compared and shown as one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PublicKeys {
+    /// The X25519 key (`pub`).
+    pub agreement: AgreementPublicKey,
+    /// The Ed25519 key (`spk`).
+    pub signing: SigningPublicKey,
+}
+
+impl PublicKeys {
+    /// What people see of both.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.agreement, &self.signing)
+    }
+}
+
 /// An X25519 private key: a person's long-term one, a prekey's or an ephemeral one.
 #[derive(Clone)]
 pub struct AgreementSecret(StaticSecret);
@@ -205,10 +222,19 @@ impl Identity {
         self.agreement_public.user_id()
     }
 
+    /// Both public keys.
+    #[must_use]
+    pub fn public_keys(&self) -> PublicKeys {
+        PublicKeys {
+            agreement: self.agreement_public,
+            signing: self.signing_public(),
+        }
+    }
+
     /// What people compare.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&self.agreement_public, &self.signing_public())
+        self.public_keys().fingerprint()
     }
 
     /// The key of the local store: HKDF-SHA-256 of the seed under its own label (D17).

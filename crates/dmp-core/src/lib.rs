@@ -31,9 +31,11 @@ pub mod registration;
 pub mod replay;
 pub mod rotation;
 mod rs;
+pub mod safety;
 pub mod seal;
 mod sealed;
 pub mod signed;
 pub mod trust;
+pub mod uri;
 #[cfg(test)]
 mod wycheproof_tests;

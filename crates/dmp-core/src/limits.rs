@@ -67,6 +67,14 @@ pub const ADDRESS_HOST_MAX: usize = NAME_MAX;
 /// Longest local part of a canonical address, bytes (crypto.md 11.4).
 pub const ADDRESS_LOCAL_MAX: usize = 64;
 
+/// Longest address URI, characters: a long address (64 + 1 + 253), a mailbox zone (226), two keys of 52 and 480 for what may be added.
+pub const ADDRESS_URI_MAX: usize = 1_136;
+
+/// Digits of a safety number: 30 for each of two people, 100 bits a person against somebody who searches for similar keys.
+pub const SAFETY_NUMBER_LEN: usize = 60;
+/// SHA-512 computations for one person's half of a safety number: milliseconds for who compares, years for who searches.
+pub const SAFETY_NUMBER_HASHES: u32 = 5_200;
+
 /// Argon2id memory, KiB (crypto.md 1).
 pub const ARGON2_MEMORY_KIB: u32 = 32_768;
 /// Argon2id passes (crypto.md 1).

@@ -16,7 +16,8 @@ pub(crate) mod resolvers;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 
 use config::SettingCommand;
 use contacts::ContactsCommand;
@@ -66,7 +67,12 @@ impl Args {
             }
             _ => {}
         }
-        Self::try_parse_from(arguments)
+        let args = Self::try_parse_from(arguments)?;
+        if let Command::User(UserCommand::Contacts(command)) = &args.command {
+            let wrong = |reason| Self::command().error(ErrorKind::MissingRequiredArgument, reason);
+            command.check().map_err(wrong)?;
+        }
+        Ok(args)
     }
 }
 
@@ -127,7 +133,6 @@ pub(crate) struct DemoArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_definition_is_consistent() {

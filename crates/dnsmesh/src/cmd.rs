@@ -88,7 +88,7 @@ async fn perform(context: &Context, command: UserCommand) -> Outcome {
         UserCommand::Token(command) => token::perform(context, command),
         UserCommand::Config(command) => config::perform(context, command),
         UserCommand::Identity(command) => identity::perform(context, command).await,
-        UserCommand::Contacts(command) => contacts::perform(context, command),
+        UserCommand::Contacts(command) => contacts::perform(context, command).await,
         UserCommand::Send(args) => send::send(context, args).await,
         UserCommand::Recv(args) => recv::recv(context, args).await,
         UserCommand::Intro(command) => intro::perform(context, command),

@@ -8,6 +8,7 @@ mod demo;
 mod exit;
 mod logging;
 mod prompt;
+mod qr;
 mod report;
 mod screen;
 mod time;

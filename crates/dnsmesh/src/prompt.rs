@@ -8,6 +8,8 @@ use std::sync::Mutex;
 use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 use zeroize::Zeroizing;
 
+use crate::exit::Failure;
+
 /// What standard input is for in this command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StandardInput {
@@ -35,6 +37,21 @@ pub(crate) fn line(question: &str) -> io::Result<String> {
     terminal.write_all(question.as_bytes())?;
     terminal.flush()?;
     Ok(read_line(io::stdin().lock())?.trim().to_owned())
+}
+
+/// Asks a question that only `y` or `yes` answers in favour (cli.md 3.2).
+///
+/// # Errors
+/// The failure of a verb that may not go on: declined, or nobody there to ask.
+pub(crate) fn agreed(question: &str) -> Result<(), Failure> {
+    let answer = line(question).map_err(|error| {
+        Failure::user("prompt", format!("cannot ask: {error}")).hint("--yes does not ask")
+    })?;
+    if matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes") {
+        Ok(())
+    } else {
+        Err(Failure::user("aborted", "aborted."))
+    }
 }
 
 /// Switches echo on again if a prompt had switched it off.

@@ -18,7 +18,9 @@ use dmp_core::owner::{OwnerName, identity_owner_anchored, identity_owner_hashed,
 pub use dmp_core::trust::{FirstUse, RotationPolicy};
 
 pub use self::contacts::{
-    ContactError, Saved, Taken, contacts_add, contacts_add_fetched, contacts_list,
+    ContactChanges, ContactError, Saved, Taken, contacts_add, contacts_add_fetched,
+    contacts_add_uri, contacts_find, contacts_list, contacts_remove, contacts_replace_fetched,
+    contacts_safety_number, contacts_set, contacts_verify_number, contacts_verify_uri,
 };
 pub use self::identity::{
     Candidate, FetchError, FetchRequest, Fetched, Place, PublishError, PublishRequest, Published,

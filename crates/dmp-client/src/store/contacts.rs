@@ -3,8 +3,9 @@
 use std::fmt;
 
 use dmp_core::id::{PrekeyId, UnixTime};
-use dmp_core::keys::{AgreementPublicKey, SigningPublicKey};
+use dmp_core::keys::{AgreementPublicKey, PublicKeys, SigningPublicKey};
 use dmp_core::name::Zone;
+use dmp_core::record::Versions;
 use dmp_core::seal::Wire;
 use dmp_core::trust;
 use rusqlite::{OptionalExtension, Row};
@@ -49,6 +50,10 @@ pub struct NewContact {
     pub wire: Wire,
     /// Whether the user compared the keys.
     pub verification: Verification,
+    /// Whether the pinned signing key still holds, as far as this home has ever seen.
+    pub key: KeyState,
+    /// The newest identity record of the pinned keys that was ever seen: an older one that is shown later does not count.
+    pub seen: Option<SeenIdentity>,
 }
 
 /// Whether the user compared a contact's keys over another channel.
@@ -61,7 +66,48 @@ pub enum Verification {
     Verified {
         /// When.
         at: UnixTime,
+        /// How.
+        by: Method,
     },
+}
+
+/// How a user made sure of a contact's keys.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// Both compared the safety number.
+    SafetyNumber,
+    /// The user scanned or pasted the address URI that the contact showed.
+    Uri,
+}
+
+/// What is known about the end of a pinned signing key. Once known it stays known, whatever the zone shows later (federation.md 6.5).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum KeyState {
+    /// Nothing.
+    #[default]
+    Current,
+    /// Its owner signed it over to another key, by a chain of rotations.
+    Replaced {
+        /// The key at the end of the chain.
+        by: SigningPublicKey,
+        /// When this home learned it.
+        since: UnixTime,
+    },
+    /// Its owner revoked it.
+    Revoked {
+        /// When this home learned it.
+        since: UnixTime,
+    },
+}
+
+/// What the newest identity record said that was seen of a pair of keys.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SeenIdentity {
+    /// When it was published, by its owner's clock.
+    pub ts: UnixTime,
+    /// Which versions its owner can receive.
+    pub versions: Versions,
 }
 
 impl NewContact {
@@ -77,7 +123,32 @@ impl NewContact {
             mailbox_zone: None,
             wire: Wire::Current,
             verification: Verification::Unverified,
+            key: KeyState::Current,
+            seen: None,
         }
+    }
+
+    /// Both keys, where both are pinned.
+    #[must_use]
+    pub fn keys(&self) -> Option<PublicKeys> {
+        let (agreement, signing) = self.agreement.zip(self.signing)?;
+        Some(PublicKeys { agreement, signing })
+    }
+
+    /// Pins other keys; what was known about the old ones (verification, key state, identity record) goes with them.
+    pub fn replace_keys(
+        &mut self,
+        agreement: Option<AgreementPublicKey>,
+        signing: Option<SigningPublicKey>,
+    ) {
+        if (self.agreement, self.signing) != (agreement, signing) {
+            self.verification = Verification::Unverified;
+            self.seen = None;
+        }
+        if self.signing != signing {
+            self.key = KeyState::Current;
+        }
+        (self.agreement, self.signing) = (agreement, signing);
     }
 
     /// The protocol user name (client.md 3.2): the stated one, else the local part of the label; none for an intro whose keys were
@@ -218,6 +289,41 @@ impl Store {
         Ok(changed == 1)
     }
 
+    /// Changes a contact as it stands now, in one transaction; the contact afterwards, `None` if it is gone.
+    ///
+    /// # Errors
+    /// Failures of the database, a damaged row, a label that another contact has.
+    pub fn change_contact(
+        &self,
+        id: ContactId,
+        change: impl FnOnce(&mut NewContact),
+    ) -> Result<Option<Contact>, StoreError> {
+        self.write(|transaction| {
+            let row = transaction
+                .query_row(
+                    "SELECT id, created, sealed FROM contacts WHERE id = ?1",
+                    [id.0],
+                    read_row,
+                )
+                .optional()?;
+            let Some(mut contact) = row.map(|row| self.open_contact(row)).transpose()? else {
+                return Ok(None);
+            };
+            let signing = contact.signing;
+            change(&mut contact.card);
+            let sealed = self.seal_card(&contact.card)?;
+            transaction.execute(
+                "UPDATE contacts SET tag = ?2, sealed = ?3 WHERE id = ?1",
+                (id.0, self.label_tag(&contact.label), sealed),
+            )?;
+            if contact.signing != signing {
+                // The notes are about prekeys that the old key signed.
+                transaction.execute("DELETE FROM used_prekeys WHERE contact = ?1", [id.0])?;
+            }
+            Ok(Some(contact))
+        })
+    }
+
     /// Removes a contact and its used-prekey notes; `false` if it is gone.
     ///
     /// # Errors
@@ -287,10 +393,29 @@ struct ContactRow {
     legacy_wire: bool,
     #[serde(default)]
     verified_at: Option<u64>,
+    #[serde(default)]
+    verified_by: Option<Method>,
+    #[serde(default)]
+    key_ended_at: Option<u64>,
+    #[serde(default)]
+    key_replaced_by: String,
+    #[serde(default)]
+    seen_ts: u64,
+    #[serde(default)]
+    seen_versions: Vec<u8>,
 }
 
 impl From<&NewContact> for ContactRow {
     fn from(card: &NewContact) -> Self {
+        let (verified_at, verified_by) = match card.verification {
+            Verification::Unverified => (None, None),
+            Verification::Verified { at, by } => (Some(at.as_secs()), Some(by)),
+        };
+        let (key_ended_at, successor) = match card.key {
+            KeyState::Current => (None, None),
+            KeyState::Replaced { by, since } => (Some(since.as_secs()), Some(by)),
+            KeyState::Revoked { since } => (Some(since.as_secs()), None),
+        };
         Self {
             label: card.label.clone(),
             agreement: text(card.agreement.as_ref()),
@@ -299,16 +424,24 @@ impl From<&NewContact> for ContactRow {
             remote_username: card.remote_username.clone().unwrap_or_default(),
             mailbox_zone: text(card.mailbox_zone.as_ref()),
             legacy_wire: card.wire == Wire::Legacy,
-            verified_at: match card.verification {
-                Verification::Unverified => None,
-                Verification::Verified { at } => Some(at.as_secs()),
-            },
+            verified_at,
+            verified_by,
+            key_ended_at,
+            key_replaced_by: text(successor.as_ref()),
+            seen_ts: card.seen.as_ref().map_or(0, |seen| seen.ts.as_secs()),
+            seen_versions: card
+                .seen
+                .iter()
+                .flat_map(|seen| seen.versions.iter())
+                .collect(),
         }
     }
 }
 
 impl ContactRow {
     fn into_card(self) -> Option<NewContact> {
+        let successor = optional(&self.key_replaced_by, SigningPublicKey::from_hex)?;
+        let ended = self.key_ended_at.map(UnixTime::new);
         Some(NewContact {
             label: self.label,
             agreement: optional(&self.agreement, AgreementPublicKey::from_hex)?,
@@ -324,7 +457,17 @@ impl ContactRow {
             verification: self.verified_at.map_or(Verification::Unverified, |at| {
                 Verification::Verified {
                     at: UnixTime::new(at),
+                    by: self.verified_by.unwrap_or(Method::SafetyNumber),
                 }
+            }),
+            key: match (ended, successor) {
+                (None, _) => KeyState::Current,
+                (Some(since), Some(by)) => KeyState::Replaced { by, since },
+                (Some(since), None) => KeyState::Revoked { since },
+            },
+            seen: Versions::new(self.seen_versions).map(|versions| SeenIdentity {
+                ts: UnixTime::new(self.seen_ts),
+                versions,
             }),
         })
     }

@@ -25,7 +25,9 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use self::contacts::{Contact, ContactId, NewContact, Verification};
+pub use self::contacts::{
+    Contact, ContactId, KeyState, Method, NewContact, SeenIdentity, Verification,
+};
 pub use self::inbox::{
     Authorship, Committed, HeldPrekey, InboxMessage, MessageNumber, Received, Succession,
 };

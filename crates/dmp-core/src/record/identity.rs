@@ -6,7 +6,7 @@ use super::seal_body;
 use crate::codec::{Reader, RecordType, Writer, decode, split_signature};
 use crate::error::{EncodeError, Malformed, RecordError};
 use crate::id::{Fingerprint, UnixTime};
-use crate::keys::{AgreementPublicKey, Identity, SigningPublicKey};
+use crate::keys::{AgreementPublicKey, Identity, PublicKeys, SigningPublicKey};
 use crate::limits::USERNAME_MAX;
 use crate::signed::{Verified, verify};
 
@@ -26,10 +26,19 @@ pub struct IdentityRecord {
 }
 
 impl IdentityRecord {
+    /// Both keys.
+    #[must_use]
+    pub const fn keys(&self) -> PublicKeys {
+        PublicKeys {
+            agreement: self.agreement,
+            signing: self.signing,
+        }
+    }
+
     /// What people compare.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&self.agreement, &self.signing)
+        self.keys().fingerprint()
     }
 
     /// The TXT value.

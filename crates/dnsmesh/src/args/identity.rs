@@ -6,13 +6,23 @@ use clap::Subcommand;
 #[derive(Debug, Subcommand)]
 pub(crate) enum IdentityCommand {
     /// Print the own keys
-    Show,
+    Show(ShowArgs),
+    /// Print the own address URI as a QR code for others to scan
+    Qr,
     /// Publish the own identity record
     Publish(PublishArgs),
     /// Publish one-time keys, so that messages to you have forward secrecy
     RefreshPrekeys(RefreshArgs),
     /// Look up somebody's identity record
     Fetch(FetchArgs),
+}
+
+/// `identity show`
+#[derive(Debug, clap::Args)]
+pub(crate) struct ShowArgs {
+    /// Print the address URI, which holds the address and both keys, and nothing else
+    #[arg(long)]
+    pub(crate) uri: bool,
 }
 
 /// `identity publish`

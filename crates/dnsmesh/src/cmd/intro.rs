@@ -23,6 +23,8 @@ use crate::time::{now, utc_of};
 /// Characters of a message that the list shows.
 const PREVIEW: usize = 120;
 
+pub(super) use self::denylist::unblock;
+
 /// Does what the command line asks.
 pub(super) fn perform(context: &Context, command: IntroCommand) -> Outcome {
     match command {

@@ -32,15 +32,25 @@ pub(crate) async fn fetch(context: &Context, args: FetchArgs) -> Outcome {
     let reader = connect::reader(&config, context.system_fallback())?;
     let now = UnixTime::new(now());
     let fetched = identity_fetch(&reader, &request, now).await?;
-    let saved = store.map(|store| contacts_add_fetched(&store, &fetched, now));
+    let saved = store
+        .as_ref()
+        .map(|store| contacts_add_fetched(store, &fetched, now));
+    let differs = match (&store, &saved) {
+        (Some(store), Some(Ok(Saved::Kept { label }))) => store
+            .contact(label)?
+            .is_some_and(|contact| contact.keys() != Some(fetched.record.keys())),
+        _ => false,
+    };
     Ok(Box::new(Found {
+        differs,
         fetched,
         saved,
         is_json: context.format == Format::Json,
     }))
 }
 
-fn request(config: &Config, args: &FetchArgs) -> Result<FetchRequest, Failure> {
+/// What the arguments ask for.
+pub(crate) fn request(config: &Config, args: &FetchArgs) -> Result<FetchRequest, Failure> {
     let zone = |text: &str| {
         Zone::parse(text).map_err(|error| Failure::user("fetch-zone", format!("`{text}`: {error}")))
     };
@@ -106,6 +116,8 @@ impl From<FetchError> for Failure {
 struct Found {
     fetched: Fetched,
     saved: Option<Result<Saved, ContactError>>,
+    /// The contact that was kept has other keys than those that are published.
+    differs: bool,
     is_json: bool,
 }
 
@@ -124,6 +136,8 @@ impl Found {
                     self.fetched.record.username
                 )
             }
+            // Only `contacts add --force` replaces.
+            Saved::Replaced { label } => format!("replaced the keys of contact {label}"),
             Saved::Kept { label } => {
                 format!("(contact `{label}` already exists — not overwriting)")
             }
@@ -185,6 +199,12 @@ impl Report for Found {
                 "note: the record says `{}`, you asked for `{}`",
                 self.fetched.record.username, self.fetched.user
             ));
+        }
+        if self.differs {
+            notes.push(
+                "warning: these are not the keys that are pinned for this contact; `dnsmesh contacts accept-key` compares and replaces them"
+                    .to_owned(),
+            );
         }
         match &self.saved {
             Some(Err(error)) => {

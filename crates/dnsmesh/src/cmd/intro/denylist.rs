@@ -20,7 +20,7 @@ pub(super) fn denied(context: &Context) -> Outcome {
 }
 
 /// Takes a key off the denylist.
-pub(super) fn unblock(context: &Context, sender: &str) -> Outcome {
+pub(in crate::cmd) fn unblock(context: &Context, sender: &str) -> Outcome {
     let (_, store) = context.unlock_store(StandardInput::Free)?;
     let signer = sender_named(&store, sender)?;
     if !sender_unblock(&store, &signer)? {
