@@ -70,6 +70,10 @@ fn two_people() {
         .run(&["identity", "fetch", "bob@alpha.test", "--add", "--json"])
         .expect(0);
     alice.run(&["contacts", "list", "--json"]).expect(0);
+    alice
+        .run(&["contacts", "verify", "bob@alpha.test", "--json"])
+        .expect(0);
+    alice.run(&["identity", "qr", "--json"]).expect(0);
 
     // Bob does not know Alice: the quarantine.
     for text in ["one", "two", "three"] {
@@ -102,6 +106,10 @@ fn two_people() {
     let blocked = blocked["signing_public_key"].as_str().unwrap().to_owned();
     bob.run(&["intro", "unblock", &blocked, "--json"]).expect(0);
     bob.run(&["intro", "purge", "--all", "--json"]).expect(0);
+    bob.run(&["contacts", "block", "alice@alpha.test", "--json"])
+        .expect(0);
+    bob.run(&["contacts", "remove", "alice@alpha.test", "--yes", "--json"])
+        .expect(0);
     alice.run(&["tsig", "show", "--bind", "--json"]).expect(0);
     alice.run(&["tsig", "forget", "--json"]).expect(0);
 }
