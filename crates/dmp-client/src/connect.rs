@@ -5,8 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use dmp_core::name::Zone;
-use dmp_net::exchange::Dnssec;
-use dmp_net::{Entry, PoolOptions, SystemFallback};
+use dmp_net::{Dnssec, Entry, PoolOptions, SystemFallback};
 
 use crate::agent::is_loopback;
 use crate::config::{Config, ConfigError};

@@ -11,6 +11,9 @@ use dmp_net::{Entry, PoolOptions, Resolution, ResolverPool, SystemFallback, upda
 
 use crate::mesh::{Lookup, Pending, Reader, UpdateTarget};
 
+/// How every record begins (records.md 2): other text at a name is nothing that this protocol put there.
+const RECORD_PREFIX: &str = "v=dmp";
+
 /// A reader over resolvers. Cloning shares their health.
 #[derive(Clone, Debug)]
 pub struct Resolvers {
@@ -44,6 +47,12 @@ impl Resolvers {
         }
     }
 
+    /// Begins a new run of a process that makes several (`recv --follow`): resolvers that timed out in the last one are asked
+    /// again, and `system` stands for what the system uses now (client.md 11).
+    pub fn begin_run(&self) {
+        self.pool.begin_run();
+    }
+
     /// The address of a server that takes UPDATE; `port` stands in where the target states none (federation.md 3.4).
     ///
     /// # Errors
@@ -61,6 +70,10 @@ impl Resolvers {
 }
 
 fn pool<E: Into<Entry>>(entries: Vec<E>, options: PoolOptions) -> Arc<ResolverPool> {
+    let options = PoolOptions {
+        plausible: |text| text.starts_with(RECORD_PREFIX),
+        ..options
+    };
     let pool = ResolverPool::new(entries, options);
     Arc::new(pool.unwrap_or_else(|NoUpstream| ResolverPool::system(options)))
 }

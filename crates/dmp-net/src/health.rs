@@ -42,6 +42,8 @@ pub(crate) enum Fared {
     TimedOut,
     /// It answered with an error, or the network failed, or it was proven wrong.
     Badly,
+    /// It was still silent when another one, asked later, had the answer.
+    Overtaken,
 }
 
 impl Health {
@@ -90,16 +92,24 @@ impl Health {
         };
         match fared {
             Fared::Well => (upstream.consecutive_failures, upstream.timeouts) = (0, 0),
-            Fared::TimedOut | Fared::Badly => {
+            Fared::TimedOut | Fared::Badly | Fared::Overtaken => {
                 upstream.consecutive_failures = upstream.consecutive_failures.saturating_add(1);
                 upstream.last_failure = Some(now);
-                upstream.timeouts = if fared == Fared::TimedOut {
-                    upstream.timeouts.saturating_add(1)
-                } else {
-                    0
+                upstream.timeouts = match fared {
+                    Fared::TimedOut => upstream.timeouts.saturating_add(1),
+                    // It might have answered yet.
+                    Fared::Overtaken => upstream.timeouts,
+                    Fared::Well | Fared::Badly => 0,
                 };
             }
         }
+    }
+
+    /// A new run begins: who timed out in the last one is asked again.
+    pub(crate) fn begin_run(&mut self) {
+        self.upstreams
+            .iter_mut()
+            .for_each(|upstream| upstream.timeouts = 0);
     }
 
     /// Takes a place in the upstream's pace and says when the query may go.
@@ -146,6 +156,8 @@ pub(crate) enum Oracle {
 pub(crate) struct Walk {
     oracle: Oracle,
     order: std::vec::IntoIter<usize>,
+    /// Those that have not answered yet, and when they were asked.
+    asked: Vec<(usize, Instant)>,
     absent: Vec<usize>,
     failures: Vec<String>,
 }
@@ -155,24 +167,35 @@ impl Walk {
         Self {
             oracle,
             order: order.into_iter(),
+            asked: Vec::new(),
             absent: Vec::new(),
             failures: Vec::new(),
         }
     }
 
-    /// The upstream to ask now.
-    pub(crate) fn next(&mut self) -> Option<usize> {
-        self.order.next()
+    /// The upstream to ask now, and when its pace lets the query go.
+    pub(crate) fn next(&mut self, health: &mut Health, now: Instant) -> Option<(usize, Instant)> {
+        let index = self.order.next()?;
+        let due = health.reserve(index, now);
+        self.asked.push((index, due));
+        Some((index, due))
     }
 
-    /// Notes what it said; values end the walk.
+    /// Whether there is somebody left to ask.
+    pub(crate) fn has_more(&self) -> bool {
+        self.order.len() > 0
+    }
+
+    /// Notes what one said; values end the walk. Who was asked `patience` or longer before them and is silent still was overtaken.
     pub(crate) fn note<T>(
         &mut self,
         index: usize,
         said: Said<T>,
+        patience: Duration,
         health: &mut Health,
         now: Instant,
     ) -> Option<Vec<T>> {
+        self.asked.retain(|(asked, _)| *asked != index);
         match said {
             Said::Values(values) => {
                 health.record(index, Fared::Well, now);
@@ -180,6 +203,11 @@ impl Walk {
                     self.absent
                         .iter()
                         .for_each(|liar| health.record(*liar, Fared::Badly, now));
+                }
+                for (silent, asked) in &self.asked {
+                    if now.saturating_duration_since(*asked) >= patience {
+                        health.record(*silent, Fared::Overtaken, now);
+                    }
                 }
                 return Some(values);
             }
@@ -199,10 +227,15 @@ impl Walk {
                 .iter()
                 .for_each(|honest| health.record(*honest, Fared::Well, now));
         }
-        match (self.absent.is_empty(), self.failures.is_empty()) {
-            (false, _) => Lookup::Absent,
-            (true, false) => Lookup::Unreachable(self.failures.join("; ")),
-            (true, true) => {
+        match (
+            self.absent.is_empty(),
+            self.failures.is_empty(),
+            self.asked.is_empty(),
+        ) {
+            (false, ..) => Lookup::Absent,
+            (true, false, _) => Lookup::Unreachable(self.failures.join("; ")),
+            (true, true, false) => Lookup::Unreachable("no resolver answered in time".to_owned()),
+            (true, true, true) => {
                 Lookup::Unreachable("every resolver timed out before in this run".to_owned())
             }
         }
@@ -235,12 +268,15 @@ mod tests {
                 now += Duration::from_secs(step["advance_seconds"].as_u64().unwrap());
                 let mut walk = Walk::new(Oracle::Judges, health.order(now));
                 let (mut asked, mut found) = (Vec::new(), None);
-                while let (Some(index), None) = (walk.next(), &found) {
+                while found.is_none()
+                    && let Some((index, _)) = walk.next(&mut health, now)
+                {
                     asked.push(index as u64);
                     let behaviour = step["upstream_behaviour"][index].as_str().unwrap();
                     found = walk.note(
                         index,
                         said(behaviour, case["dnssec_required"] == true),
+                        Duration::ZERO,
                         &mut health,
                         now,
                     );
@@ -300,6 +336,37 @@ mod tests {
             walk.finish::<String>(&mut health, now),
             Lookup::Unreachable(_)
         ));
+    }
+
+    /// The state is that of somebody who waits for each timeout; only the run's count of timeouts does not grow.
+    #[test]
+    fn who_is_silent_while_another_answers_is_asked_later_but_not_given_up() {
+        let now = Instant::now();
+        let later = now + Duration::from_millis(600);
+        let mut health = Health::new(3, 1, Duration::from_secs(60), Some(1), now);
+        let mut walk = Walk::new(Oracle::Judges, health.order(now));
+        walk.next(&mut health, now);
+        walk.next(&mut health, later);
+        walk.next(&mut health, later);
+        let patience = Duration::from_millis(500);
+        let said = Said::Values(vec!["v"]);
+        assert!(walk.note(1, said, patience, &mut health, later).is_some());
+        assert_eq!(
+            health.order(later),
+            [1, 2, 0],
+            "only the one that had its time"
+        );
+        assert_eq!(health.upstreams[0].timeouts, 0);
+    }
+
+    #[test]
+    fn a_new_run_asks_those_again_that_timed_out_in_the_last() {
+        let now = Instant::now();
+        let mut health = Health::new(1, 1, Duration::from_secs(60), Some(1), now);
+        health.record(0, Fared::TimedOut, now);
+        assert!(health.order(now).is_empty());
+        health.begin_run();
+        assert_eq!(health.order(now), [0]);
     }
 
     #[test]

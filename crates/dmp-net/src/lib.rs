@@ -4,11 +4,12 @@
 //! is never confused with "could not ask" (client.md 4.1, 11).
 #![forbid(unsafe_code)]
 
-pub mod cookies;
 pub mod exchange;
 mod health;
 pub mod limits;
+mod peers;
 pub mod pool;
+mod query;
 pub mod scan;
 mod system;
 pub mod target;
@@ -16,6 +17,7 @@ pub mod update;
 pub mod upstream;
 
 pub use pool::{Lookup, PoolOptions, ResolverPool};
+pub use query::Dnssec;
 pub use target::{Resolution, SystemFallback, update_target};
 pub use update::{UpdateClient, UpdateError};
 pub use upstream::{Entry, Upstream};

@@ -1,20 +1,23 @@
 //! A pool of resolvers asked in order of trust and health (federation.md 7), and the system's resolvers as such a pool.
 //!
-//! Many queries may run at once; each walks the upstreams one after the other, paced so that a node among them is not
-//! driven into its rate limit. Nothing is cached.
+//! Many queries may run at once. Each asks the next upstream as soon as one fails, denies, or stays silent for a moment,
+//! paced so that a node among them is not driven into its rate limit. Nothing is cached.
 
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dmp_dns::message::Response;
 use dmp_dns::{Name, Rcode, Rtype};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep_until};
 
-use crate::cookies::CookieJar;
-use crate::exchange::{self, Dnssec, ExchangeError, QueryPlan};
+use crate::exchange::ExchangeError;
 use crate::health::{Fared, Health, Oracle, Said, Walk};
 use crate::limits;
+use crate::peers::Peers;
+use crate::query::{Dnssec, QueryPlan, query};
 use crate::upstream::{Entry, Upstream};
 
 /// What a lookup found. "Absent" and "could not ask" are different things (client.md 4.1).
@@ -35,14 +38,21 @@ pub struct PoolOptions {
     pub timeout: Duration,
     /// All tries at an upstream for one query.
     pub total: Duration,
+    /// How long an upstream may be silent before the next one is asked beside it.
+    pub hedge: Duration,
+    /// One query, whoever is asked.
+    pub deadline: Duration,
     /// Failures in a row that put an upstream into cooldown; at least 1.
     pub failure_threshold: u32,
     /// How long it is asked last then.
     pub cooldown: Duration,
-    /// Timeouts in a row after which this pool asks an upstream no more; `None` for a pool that outlives a run.
+    /// Timeouts in a row after which an upstream is asked no more in a run; `None` for a pool that knows no runs.
     pub give_up_after_timeouts: Option<u32>,
     /// Whether answers and denials without AD are failures (`dnssec_required`).
     pub dnssec: Dnssec,
+    /// Whether a TXT value may be one of those looked for. A resolver that has none of these has nothing: one that invents
+    /// text neither hides what others know nor convicts them.
+    pub plausible: fn(&str) -> bool,
 }
 
 impl Default for PoolOptions {
@@ -50,10 +60,13 @@ impl Default for PoolOptions {
         Self {
             timeout: limits::POOL_TRY,
             total: limits::POOL_TOTAL,
+            hedge: limits::HEDGE,
+            deadline: limits::LOOKUP,
             failure_threshold: 1,
             cooldown: limits::COOLDOWN,
             give_up_after_timeouts: Some(limits::TIMEOUTS_PER_RUN),
             dnssec: Dnssec::Ignored,
+            plausible: |_| true,
         }
     }
 }
@@ -77,76 +90,69 @@ pub struct NoUpstream;
 /// Resolvers in priority order, with their health.
 #[derive(Debug)]
 pub struct ResolverPool {
-    upstreams: Vec<Upstream>,
+    entries: Vec<Entry>,
     options: PoolOptions,
+    members: Mutex<Arc<Members>>,
+}
+
+/// The resolvers that the entries stand for, and what is known of them.
+#[derive(Debug)]
+struct Members {
+    upstreams: Vec<Upstream>,
     health: Mutex<Health>,
-    cookies: CookieJar,
+    peers: Peers,
 }
 
 impl ResolverPool {
-    /// A pool of these, the first one preferred; `system` stands for what the system uses now.
+    /// A pool of these, the first one preferred.
     pub fn new<E: Into<Entry>>(entries: Vec<E>, options: PoolOptions) -> Result<Self, NoUpstream> {
-        let mut upstreams: Vec<Upstream> = Vec::new();
-        for upstream in entries
-            .into_iter()
-            .flat_map(|entry| entry.into().upstreams())
-        {
-            if !upstreams.contains(&upstream) {
-                upstreams.push(upstream);
-            }
-        }
-        if upstreams.is_empty() {
+        let entries: Vec<Entry> = entries.into_iter().map(Into::into).collect();
+        if entries.is_empty() {
             return Err(NoUpstream);
         }
-        Ok(Self::of(upstreams, options))
+        Ok(Self::of(entries, options))
     }
 
     /// The resolvers of `/etc/resolv.conf`, or the one on loopback if it names none or cannot be read.
     pub fn system(options: PoolOptions) -> Self {
-        Self::of(Entry::System.upstreams(), options)
+        Self::of(vec![Entry::System], options)
     }
 
-    fn of(upstreams: Vec<Upstream>, options: PoolOptions) -> Self {
-        let health = Health::new(
-            upstreams.len(),
-            options.failure_threshold,
-            options.cooldown,
-            options.give_up_after_timeouts,
-            Instant::now(),
-        );
+    fn of(entries: Vec<Entry>, options: PoolOptions) -> Self {
+        let members = Members::new(upstreams(&entries), options);
         Self {
-            upstreams,
+            entries,
             options,
-            health: Mutex::new(health),
-            cookies: CookieJar::default(),
+            members: Mutex::new(Arc::new(members)),
+        }
+    }
+
+    /// Begins a new run of a process that makes several: upstreams that timed out in the last one are asked again, and
+    /// `system` stands for what the system uses now.
+    pub fn begin_run(&self) {
+        let upstreams = upstreams(&self.entries);
+        let mut members = lock(&self.members);
+        if members.upstreams == upstreams {
+            lock(&members.health).begin_run();
+        } else {
+            *members = Arc::new(Members::new(upstreams, self.options));
         }
     }
 
     /// The upstreams in priority order, at least one, each once.
-    pub fn upstreams(&self) -> &[Upstream] {
-        &self.upstreams
+    pub fn upstreams(&self) -> Vec<Upstream> {
+        lock(&self.members).upstreams.clone()
     }
 
     /// TXT values of `name`: the strings of one record joined; a value that is not UTF-8 is left out alone (records.md 5.1).
     pub async fn txt(&self, name: &Name) -> Lookup {
-        let values = |response: &Response, name: &Name| {
-            response.txt(name).into_iter().map(<[u8]>::to_vec).collect()
+        let plausible = self.options.plausible;
+        let values = move |response: &Response, name: &Name| -> Vec<String> {
+            let values = response.txt(name).into_iter();
+            let texts = values.filter_map(|value| String::from_utf8(value.to_vec()).ok());
+            texts.filter(|text| plausible(text)).collect()
         };
-        match self.lookup(Oracle::Judges, name, Rtype::TXT, values).await {
-            Lookup::Found(values) => {
-                let values: Vec<String> = values
-                    .into_iter()
-                    .filter_map(|value| String::from_utf8(value).ok())
-                    .collect();
-                if values.is_empty() {
-                    Lookup::Absent
-                } else {
-                    Lookup::Found(values)
-                }
-            }
-            Lookup::Absent => Lookup::Absent,
-            Lookup::Unreachable(why) => Lookup::Unreachable(why),
-        }
+        self.lookup(Oracle::Judges, name, Rtype::TXT, values).await
     }
 
     /// Addresses of `name`: A, and AAAA if there is no A.
@@ -169,57 +175,104 @@ impl ResolverPool {
         self.lookup(Oracle::Silent, name, Rtype::NS, values).await
     }
 
-    /// Asks upstreams in order until one has values (federation.md 7.2).
+    /// Asks upstreams in order until one has values (federation.md 7.2): the first one alone, another one each time somebody
+    /// fails or [`PoolOptions::hedge`] has passed, and all that are left once somebody denies, since all have to agree to that.
     async fn lookup<T>(
         &self,
         oracle: Oracle,
         name: &Name,
         rtype: Rtype,
-        values: fn(&Response, &Name) -> Vec<T>,
+        values: impl Fn(&Response, &Name) -> Vec<T> + Copy,
     ) -> Lookup<T> {
-        let mut walk = Walk::new(oracle, self.health().order(Instant::now()));
-        while let Some(index) = walk.next() {
-            let said = self.ask(index, name, rtype, values).await;
-            if let Some(values) = walk.note(index, said, &mut self.health(), Instant::now()) {
-                return Lookup::Found(values);
+        let members = Arc::clone(&lock(&self.members));
+        let PoolOptions {
+            hedge, deadline, ..
+        } = self.options;
+        let begun = Instant::now();
+        let mut walk = Walk::new(oracle, lock(&members.health).order(begun));
+        let mut asked = FuturesUnordered::new();
+        let (mut width, mut widen_at) = (1, begun + hedge);
+        loop {
+            while asked.len() < width {
+                let next = walk.next(&mut lock(&members.health), Instant::now());
+                let Some((index, due)) = next else { break };
+                let said = members.ask(index, due, name, rtype, self.options, values);
+                asked.push(async move { (index, said.await) });
+            }
+            tokio::select! {
+                answered = asked.next() => {
+                    // Nobody was left to ask.
+                    let Some((index, said)) = answered else { break };
+                    if matches!(said, Said::Absent) {
+                        width = limits::HEDGED;
+                    }
+                    let mut health = lock(&members.health);
+                    if let Some(values) = walk.note(index, said, hedge, &mut health, Instant::now()) {
+                        return Lookup::Found(values);
+                    }
+                }
+                () = sleep_until(widen_at), if width < limits::HEDGED && walk.has_more() => {
+                    width += 1;
+                    widen_at += hedge;
+                }
+                () = sleep_until(begun + deadline) => break,
             }
         }
-        walk.finish(&mut self.health(), Instant::now())
+        walk.finish(&mut lock(&members.health), Instant::now())
+    }
+}
+
+impl Members {
+    fn new(upstreams: Vec<Upstream>, options: PoolOptions) -> Self {
+        let health = Health::new(
+            upstreams.len(),
+            options.failure_threshold,
+            options.cooldown,
+            options.give_up_after_timeouts,
+            Instant::now(),
+        );
+        Self {
+            upstreams,
+            health: Mutex::new(health),
+            peers: Peers::default(),
+        }
     }
 
     async fn ask<T>(
         &self,
         index: usize,
+        due: Instant,
         name: &Name,
         rtype: Rtype,
-        values: fn(&Response, &Name) -> Vec<T>,
+        options: PoolOptions,
+        values: impl Fn(&Response, &Name) -> Vec<T>,
     ) -> Said<T> {
-        let Some(server) = self.upstreams.get(index).map(Upstream::address) else {
+        let Some(upstream) = self.upstreams.get(index) else {
             return Said::Absent;
         };
-        let due = self.health().reserve(index, Instant::now());
         sleep_until(due).await;
         let plan = QueryPlan {
-            timeout: self.options.timeout,
-            total: self.options.total,
-            dnssec: self.options.dnssec,
+            timeout: options.timeout,
+            total: options.total,
+            dnssec: options.dnssec,
         };
-        let response = match exchange::query(server, name, rtype, plan, &self.cookies).await {
+        let asked = query(upstream.address(), name, rtype, plan, &self.peers);
+        let response = match asked.await {
             Ok(response) => response,
             Err(ExchangeError::Timeout) => {
-                return Said::Failed(Fared::TimedOut, format!("{server}: no answer in time"));
+                return Said::Failed(Fared::TimedOut, format!("{upstream}: no answer in time"));
             }
-            Err(error) => return Said::Failed(Fared::Badly, format!("{server}: {error}")),
+            Err(error) => return Said::Failed(Fared::Badly, format!("{upstream}: {error}")),
         };
         if response.rcode != Rcode::NOERROR && response.rcode != Rcode::NXDOMAIN {
-            return Said::Failed(Fared::Badly, format!("{server}: {}", response.rcode));
+            return Said::Failed(Fared::Badly, format!("{upstream}: {}", response.rcode));
         }
-        if self.options.dnssec == Dnssec::Requested && !response.authentic_data {
-            tracing::warn!(upstream = %server, "answer without AD dropped");
-            return Said::Failed(
-                Fared::Badly,
-                format!("{server}: answer is not validated (AD missing)"),
+        if options.dnssec == Dnssec::Requested && !response.authentic_data {
+            tracing::warn!(%upstream, "answer dropped: the resolver did not validate it");
+            let why = format!(
+                "{upstream}: the resolver did not validate the answer (DNSSEC is required)"
             );
+            return Said::Failed(Fared::Badly, why);
         }
         let values = values(&response, name);
         if values.is_empty() {
@@ -228,9 +281,20 @@ impl ResolverPool {
             Said::Values(values)
         }
     }
+}
 
-    fn health(&self) -> MutexGuard<'_, Health> {
-        // Counters stay meaningful whoever panicked while holding them.
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+/// What the entries stand for now, each once.
+fn upstreams(entries: &[Entry]) -> Vec<Upstream> {
+    let mut upstreams: Vec<Upstream> = Vec::new();
+    for upstream in entries.iter().flat_map(Entry::upstreams) {
+        if !upstreams.contains(&upstream) {
+            upstreams.push(upstream);
+        }
     }
+    upstreams
+}
+
+/// What is behind these locks stays meaningful whoever panicked while holding one.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,6 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use dmp_dns::Name;
+use tokio::time::timeout;
 
 use crate::limits;
 use crate::pool::{Lookup, PoolOptions, ResolverPool};
@@ -72,13 +73,9 @@ pub async fn update_target(
         .filter(|_| is_name)
         .ok_or_else(|| TargetError::Host(host.to_owned()))?;
 
-    let found = match resolution {
-        Resolution::System => by_system(&name).await,
-        Resolution::Pool(pool, fallback) => match by_pool(pool, &name).await {
-            Lookup::Found(addresses) => Lookup::Found(addresses),
-            _ if fallback == SystemFallback::Allowed => by_system(&name).await,
-            missing => missing,
-        },
+    let found = match timeout(limits::TARGET, addresses(&name, resolution)).await {
+        Ok(found) => found,
+        Err(_) => Lookup::Unreachable("no answer in time".to_owned()),
     };
     match found {
         Lookup::Found(addresses) => addresses
@@ -90,6 +87,17 @@ pub async fn update_target(
             host: host.to_owned(),
             why,
         }),
+    }
+}
+
+async fn addresses(name: &Name, resolution: Resolution<'_>) -> Lookup<IpAddr> {
+    match resolution {
+        Resolution::System => by_system(name).await,
+        Resolution::Pool(pool, fallback) => match by_pool(pool, name).await {
+            Lookup::Found(addresses) => Lookup::Found(addresses),
+            _ if fallback == SystemFallback::Allowed => by_system(name).await,
+            missing => missing,
+        },
     }
 }
 

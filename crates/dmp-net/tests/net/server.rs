@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use dmp_dns::query::Query;
 use dmp_dns::{Name, Rcode, Rtype, txt};
@@ -27,6 +28,28 @@ impl Server {
     pub(crate) async fn start(
         respond: impl Fn(Via, &[u8]) -> Vec<Vec<u8>> + Send + Sync + 'static,
     ) -> Self {
+        Self::start_delayed(Duration::ZERO, respond).await
+    }
+
+    /// The same without TCP: connections are refused.
+    pub(crate) async fn start_udp(
+        respond: impl Fn(&[u8]) -> Vec<Vec<u8>> + Send + Sync + 'static,
+    ) -> Self {
+        let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let server = Self {
+            address: udp.local_addr().unwrap(),
+            log: Log::default(),
+        };
+        let respond = Arc::new(move |_, request: &[u8]| respond(request));
+        tokio::spawn(serve_udp(udp, Duration::ZERO, server.log.clone(), respond));
+        server
+    }
+
+    /// A server that takes its time over UDP.
+    pub(crate) async fn start_delayed(
+        delay: Duration,
+        respond: impl Fn(Via, &[u8]) -> Vec<Vec<u8>> + Send + Sync + 'static,
+    ) -> Self {
         let (udp, tcp) = loop {
             let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
             // The same number may be taken on UDP; then another one is tried.
@@ -36,18 +59,7 @@ impl Server {
         };
         let (address, log) = (tcp.local_addr().unwrap(), Log::default());
         let respond = Arc::new(respond);
-        let (seen, answers) = (log.clone(), respond.clone());
-        tokio::spawn(async move {
-            let mut datagram = vec![0; 65_535];
-            while let Ok((len, from)) = udp.recv_from(&mut datagram).await {
-                seen.lock()
-                    .unwrap()
-                    .push((Via::Udp, datagram[..len].to_vec()));
-                for answer in answers(Via::Udp, &datagram[..len]) {
-                    udp.send_to(&answer, from).await.unwrap();
-                }
-            }
-        });
+        tokio::spawn(serve_udp(udp, delay, log.clone(), respond.clone()));
         let seen = log.clone();
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = tcp.accept().await {
@@ -77,6 +89,25 @@ impl Server {
 
     pub(crate) fn transports(&self) -> Vec<Via> {
         self.log().into_iter().map(|(via, _)| via).collect()
+    }
+}
+
+async fn serve_udp(
+    socket: UdpSocket,
+    delay: Duration,
+    log: Log,
+    respond: Arc<impl Fn(Via, &[u8]) -> Vec<Vec<u8>>>,
+) {
+    let mut datagram = vec![0; 65_535];
+    while let Ok((len, from)) = socket.recv_from(&mut datagram).await {
+        log.lock()
+            .unwrap()
+            .push((Via::Udp, datagram[..len].to_vec()));
+        tokio::time::sleep(delay).await;
+        for answer in respond(Via::Udp, &datagram[..len]) {
+            // Who asked may be gone.
+            let _ = socket.send_to(&answer, from).await;
+        }
     }
 }
 

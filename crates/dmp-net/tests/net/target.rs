@@ -67,6 +67,38 @@ async fn without_an_address_the_name_servers_are_tried_in_order() {
     assert_eq!(target.unwrap().to_string(), "192.0.2.9:53");
 }
 
+/// A delegation made to send resolvers in circles or against somebody else (NXNSAttack, TsuNAME).
+#[tokio::test]
+async fn a_hostile_delegation_costs_no_more_than_sixteen_queries() {
+    let server = Server::start(|_, request| {
+        let query = Query::parse(request).unwrap();
+        let records = match query.rtype() {
+            Rtype::NS => (0..40)
+                .map(|index| {
+                    (
+                        Rtype::NS,
+                        name(&format!("ns{index}.victim.test")).as_wire().to_vec(),
+                    )
+                })
+                .collect(),
+            _ => vec![(Rtype::CNAME, query.name().to_vec())],
+        };
+        vec![answer(request, Rcode::NOERROR, &records)]
+    })
+    .await;
+    let pool = pool_of(&server).await;
+    let resolution = Resolution::Pool(&pool, SystemFallback::Forbidden);
+    let outcome = update_target("mesh.test", 53, resolution).await;
+    assert_eq!(outcome, Err(TargetError::Absent("mesh.test".into())));
+    let asked = server.log();
+    assert!(asked.len() <= 16, "{} queries", asked.len());
+    let victims: std::collections::HashSet<Vec<u8>> = asked
+        .iter()
+        .map(|(_, request)| Query::parse(request).unwrap().name().to_ascii_lowercase())
+        .collect();
+    assert!(victims.len() <= 8 + 1, "{} names", victims.len());
+}
+
 #[tokio::test]
 async fn with_a_pool_the_system_is_asked_only_if_that_is_allowed() {
     let server = Server::start(says(Rcode::NXDOMAIN)).await;
