@@ -107,6 +107,9 @@ pub enum StoreError {
         /// What the lock file says about the holder.
         holder: String,
     },
+    /// Another message was sealed to this prekey of the contact meanwhile: choose again (client.md 9.2).
+    #[error("another message took this prekey of the contact")]
+    PrekeyTaken,
     /// A row that does not open: the file was damaged or tampered with.
     #[error("a row of the table {0} is damaged")]
     Damaged(&'static str),
@@ -135,6 +138,7 @@ impl StoreError {
             | Self::FutureSchema { .. }
             | Self::NotAStore(_)
             | Self::Locked { .. } => Fault::Misuse,
+            Self::PrekeyTaken => Fault::Unavailable,
             Self::Damaged(_) => Fault::Malformed,
             Self::File { .. } | Self::Database(_) | Self::NoRandomness => Fault::Unavailable,
         }
@@ -148,6 +152,7 @@ impl StoreError {
             Self::FutureSchema { .. } => "store-future-schema",
             Self::NotAStore(_) => "store-not-a-store",
             Self::Locked { .. } => "store-locked",
+            Self::PrekeyTaken => "store-prekey-taken",
             Self::Damaged(_) => "store-damaged",
             Self::File { .. } => "store-file",
             Self::Database(_) => "store-database",

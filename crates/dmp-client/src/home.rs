@@ -15,6 +15,22 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{Config, ConfigError};
 
+/// Files of a home that nobody else may read (client.md 2), the reference's included.
+const PRIVATE_FILES: [&str; 12] = [
+    "config.yaml",
+    "config.yaml.bak",
+    "dnsmesh.db",
+    "dnsmesh.db-wal",
+    "dnsmesh.db-shm",
+    "prekeys.db",
+    "prekeys.db-wal",
+    "prekeys.db-shm",
+    "intros.db",
+    "intros.db-wal",
+    "intros.db-shm",
+    "replay_cache.json",
+];
+
 /// Why the home directory or a file in it cannot be used. Every message names the path.
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
@@ -203,19 +219,19 @@ impl Home {
     /// A directory with the sticky bit is shared by intent and stays as it is.
     pub fn tighten(&self) -> Result<Vec<PathBuf>, HomeError> {
         let mut tightened = Vec::new();
-        for name in [
-            "",
-            "config.yaml",
-            "config.yaml.bak",
-            "dnsmesh.db",
-            "dnsmesh.db-wal",
-            "dnsmesh.db-shm",
-        ] {
-            let path = if name.is_empty() {
-                self.dir.clone()
-            } else {
-                self.dir.join(name)
-            };
+        let mut paths = vec![self.dir.clone()];
+        paths.extend(PRIVATE_FILES.map(|name| self.dir.join(name)));
+        if let Ok(entries) = fs::read_dir(&self.tokens) {
+            paths.push(self.tokens.clone());
+            let mut tokens: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+            tokens.retain(|path| {
+                path.extension()
+                    .is_some_and(|extension| extension == "json")
+            });
+            tokens.sort();
+            paths.extend(tokens);
+        }
+        for path in paths {
             let Ok(metadata) = fs::symlink_metadata(&path) else {
                 continue;
             };
@@ -232,6 +248,15 @@ impl Home {
 
     /// Changes `config.yaml` as it stands now, under an advisory lock, so that two processes do not undo each other's change (client.md 2).
     pub fn update_config(&self, change: impl FnOnce(&mut Config)) -> Result<Config, HomeError> {
+        let _lock = self.lock_files()?;
+        let mut config = self.load_config()?;
+        change(&mut config);
+        self.save_config(&config)?;
+        Ok(config)
+    }
+
+    /// Waits for the lock under which files of the home are changed or copied; it ends with the value.
+    pub(crate) fn lock_files(&self) -> Result<fs::File, HomeError> {
         let path = self.dir.join("config.lock");
         let lock = private_file::options()
             .create(true)
@@ -239,10 +264,7 @@ impl Home {
             .open(&path)
             .map_err(HomeError::io(&path))?;
         lock.lock().map_err(HomeError::io(&path))?;
-        let mut config = self.load_config()?;
-        change(&mut config);
-        self.save_config(&config)?;
-        Ok(config)
+        Ok(lock)
     }
 
     /// Stores a bearer token for its host, mode 0600 in a directory of mode 0700 (client.md 5.4).

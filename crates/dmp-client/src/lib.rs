@@ -17,4 +17,5 @@ pub mod probe;
 pub mod reader;
 pub mod register;
 pub mod store;
+pub mod takeover;
 pub mod writer;

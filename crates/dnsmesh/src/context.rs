@@ -15,6 +15,7 @@ use dmp_client::mesh::SystemClock;
 use dmp_client::ops::Session;
 use dmp_client::passphrase::{self, PassphraseError, Tripwire};
 use dmp_client::store::Store;
+use dmp_client::takeover::{ReferenceHome, TakeoverError};
 use dmp_core::id::UnixTime;
 use dmp_core::keys::Identity;
 use dmp_net::SystemFallback;
@@ -203,8 +204,31 @@ impl Context {
     /// Unlocks and opens the store: the verbs that need no network.
     pub(crate) fn unlock_store(&self, input: StandardInput) -> Result<(Unlocked, Store), Failure> {
         let unlocked = self.unlock(input)?;
-        let store = Store::open(self.home.dir(), &unlocked.identity, UnixTime::new(now()))?;
+        let store = self.open_store(&unlocked)?;
         Ok((unlocked, store))
+    }
+
+    /// Opens the store; where there is none yet, what the reference left in the home is taken over and told (D4).
+    fn open_store(&self, Unlocked { config, identity }: &Unlocked) -> Result<Store, Failure> {
+        let dir = self.home.dir();
+        let now = UnixTime::new(now());
+        if Store::exists(dir) {
+            return Ok(Store::open(dir, identity, now)?);
+        }
+        let found = ReferenceHome::read(&self.home, config, now)?;
+        let (store, taken) = Store::take_over(dir, identity, now, &found)?;
+        if let Some(taken) = taken.filter(|_| !found.is_empty()) {
+            for skipped in &found.skipped {
+                self.format
+                    .note(&format!("warning: not taken over: {skipped}"));
+            }
+            self.format.note(&format!(
+                "note: taken over from the files of the reference: {} contact(s), {} prekey(s), {} quarantined message(s), \
+                 {} blocked key(s), {} message(s) known as received; those files stay as they are and are not read again",
+                taken.contacts, taken.prekeys, taken.intros, taken.denylist, taken.replays
+            ));
+        }
+        Ok(store)
     }
 
     /// Unlocks, opens the store and makes ready for the network. Nothing is asked yet.
@@ -250,6 +274,22 @@ impl From<HomeError> for Failure {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         Self::user(error.code(), error)
+    }
+}
+
+impl From<TakeoverError> for Failure {
+    fn from(error: TakeoverError) -> Self {
+        let failure = Self::user(error.code(), &error);
+        match error {
+            TakeoverError::FutureSchema { .. } => {
+                failure.hint("nothing was changed; a newer version of this program may know it")
+            }
+            TakeoverError::Damaged { path, .. } => failure.hint(format!(
+                "nothing was changed; to go on without it, move {} elsewhere",
+                path.display()
+            )),
+            _ => failure.hint("nothing was changed"),
+        }
     }
 }
 

@@ -375,7 +375,7 @@ impl Store {
         now: UnixTime,
     ) -> Result<Option<IntroId>, StoreError> {
         let sender = self.sender_tag(&intro.signer);
-        let sealed = self.seal(TABLE, &IntroRow::from(intro))?;
+        let sealed = self.seal_intro(intro)?;
         let added = transaction.execute(
             "INSERT INTO intros (tag, sender, received, expires, sealed)
              SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS (SELECT 1 FROM denylist WHERE sender = ?2)
@@ -391,9 +391,14 @@ impl Store {
         Ok((added == 1).then(|| IntroId(transaction.last_insert_rowid())))
     }
 
-    fn deny(
+    /// The sealed form of a row.
+    pub(super) fn seal_intro(&self, intro: &NewIntro) -> Result<Vec<u8>, StoreError> {
+        self.seal(TABLE, &IntroRow::from(intro))
+    }
+
+    pub(super) fn deny(
         &self,
-        transaction: &Transaction<'_>,
+        connection: &Connection,
         signer: &SigningPublicKey,
         note: &str,
         now: UnixTime,
@@ -405,7 +410,7 @@ impl Store {
                 note: note.to_owned(),
             },
         )?;
-        transaction.execute(
+        connection.execute(
             "INSERT INTO denylist (sender, blocked, sealed) VALUES (?1, ?2, ?3) ON CONFLICT (sender) DO NOTHING",
             (self.sender_tag(signer), stamp(now), sealed),
         )?;

@@ -12,6 +12,7 @@ mod outbox;
 mod prekeys;
 mod quarantine;
 mod schema;
+mod takeover;
 mod vault;
 
 use std::fs::{DirBuilder, OpenOptions, Permissions};
@@ -36,9 +37,11 @@ pub use self::lock::RunLock;
 pub use self::outbox::{NewOutboxEntry, OutboxEntry, OutboxId, OutboxItem, OutboxState};
 pub use self::prekeys::{NewPrekey, Withdrawal};
 pub use self::quarantine::Displaced;
+pub use self::takeover::TakenOver;
 use self::vault::{Tag, Vault};
 use crate::error::StoreError;
 use crate::limits::{PREKEY_GRACE, SQLITE_BUSY_TIMEOUT};
+use crate::takeover::ReferenceHome;
 
 /// Name of the store inside a home.
 pub const STORE_FILE: &str = "dnsmesh.db";
@@ -56,24 +59,38 @@ pub struct Store {
 impl Store {
     /// Opens or creates the store of a home (directory 0700, file 0600).
     ///
-    /// A home that has no store yet but files of the reference is taken over between creation and the first use of the store; that
-    /// belongs to the caller, who sees from [`Store::exists`] whether there was one.
-    ///
     /// # Errors
     /// [`StoreError::WrongPassphrase`] if the identity does not open an existing store (D17), [`StoreError::FutureSchema`] and
     /// [`StoreError::NotAStore`] with the file untouched, and failures of the file system.
     pub fn open(home: &Path, identity: &Identity, now: UnixTime) -> Result<Self, StoreError> {
+        Self::take_over(home, identity, now, &ReferenceHome::default()).map(|(store, _)| store)
+    }
+
+    /// Creates the store of a home with everything that the reference left there, in one transaction: after a crash there is the
+    /// complete store or none. A store that exists already, because another process was first, is opened as it is (D4).
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn take_over(
+        home: &Path,
+        identity: &Identity,
+        now: UnixTime,
+        found: &ReferenceHome,
+    ) -> Result<(Self, Option<TakenOver>), StoreError> {
         private_directory(home)?;
         let path = home.join(STORE_FILE);
         private_file(&path)?;
         let connection = Connection::open(&path)?;
-        Self::prepare(connection, identity, now, Some(home.to_owned()))
+        Self::prepare(connection, identity, now, Some(home.to_owned()), found)
     }
 
-    /// Whether a home has a store already.
+    /// Whether a home has a store already. A creation that was interrupted left none.
     #[must_use]
     pub fn exists(home: &Path) -> bool {
-        home.join(STORE_FILE).exists()
+        let path = home.join(STORE_FILE);
+        let mut journal = path.clone().into_os_string();
+        journal.push("-journal"); // only creation uses one; what it holds is rolled back
+        path.metadata().is_ok_and(|file| file.len() > 0) && !Path::new(&journal).exists()
     }
 
     /// A store that ends with the process: for tests and simulations.
@@ -81,7 +98,9 @@ impl Store {
     /// # Errors
     /// Failures of the database or of the system's randomness.
     pub fn in_memory(identity: &Identity, now: UnixTime) -> Result<Self, StoreError> {
-        Self::prepare(Connection::open_in_memory()?, identity, now, None)
+        let connection = Connection::open_in_memory()?;
+        Self::prepare(connection, identity, now, None, &ReferenceHome::default())
+            .map(|(store, _)| store)
     }
 
     /// Takes the lock of receive runs at once.
@@ -169,36 +188,50 @@ impl Store {
     }
 
     fn prepare(
-        mut connection: Connection,
+        connection: Connection,
         identity: &Identity,
         now: UnixTime,
         home: Option<PathBuf>,
-    ) -> Result<Self, StoreError> {
+        first: &ReferenceHome,
+    ) -> Result<(Self, Option<TakenOver>), StoreError> {
         let file = home.as_ref().map_or_else(
             || ":memory:".to_owned(),
             |home| home.join(STORE_FILE).display().to_string(),
         );
         connection.busy_timeout(SQLITE_BUSY_TIMEOUT)?;
         let key = identity.store_key();
-        schema::prepare(&mut connection, &file, |transaction| {
-            let wrapped = Vault::generate()?.wrap(&key)?;
-            transaction.execute(
-                "INSERT INTO wraps (created, wrapped) VALUES (?1, ?2)",
-                (stamp(now), wrapped),
-            )?;
-            Ok(())
-        })?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "secure_delete", "ON")?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
-        let vault = unlock(&connection, &key)?;
-        Ok(Self {
+        // Every early return drops the connection, which rolls back.
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        let found = schema::prepare(&connection, &file)?;
+        let vault = match found {
+            schema::Found::Store => unlock(&connection, &key)?,
+            schema::Found::Nothing => {
+                let vault = Vault::generate()?;
+                connection.execute(
+                    "INSERT INTO wraps (created, wrapped) VALUES (?1, ?2)",
+                    (stamp(now), vault.wrap(&key)?),
+                )?;
+                vault
+            }
+        };
+        let store = Self {
             connection: Mutex::new(connection),
             vault,
             home,
-        })
+        };
+        let connection = store.connection();
+        let taken = match found {
+            schema::Found::Store => None,
+            schema::Found::Nothing => Some(store.fill(&connection, first, identity, now)?),
+        };
+        connection.execute_batch("COMMIT")?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        drop(connection);
+        Ok((store, taken))
     }
 
     /// The connection. A panic elsewhere leaves no half transaction behind, so a poisoned lock is as good as any.
@@ -284,11 +317,11 @@ fn unlock(connection: &Connection, key: &[u8; 32]) -> Result<Vault, StoreError> 
 
 /// Marks a message as seen until its manifest expires.
 fn record_replay(
-    transaction: &Transaction<'_>,
+    connection: &Connection,
     tag: &Tag,
     expires: UnixTime,
 ) -> Result<bool, StoreError> {
-    let added = transaction.execute(
+    let added = connection.execute(
         "INSERT INTO replay (tag, expires) VALUES (?1, ?2) ON CONFLICT (tag) DO NOTHING",
         (tag, stamp(expires)),
     )?;

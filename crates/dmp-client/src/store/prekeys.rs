@@ -39,17 +39,13 @@ impl Store {
     pub fn insert_prekeys(&self, prekeys: &[NewPrekey], now: UnixTime) -> Result<(), StoreError> {
         self.write(|transaction| {
             for prekey in prekeys {
-                let row = PrekeyRow {
-                    private: *prekey.secret.as_bytes(),
-                    wire: String::new(),
-                };
                 transaction.execute(
                     "INSERT INTO prekeys (id, expires, created, sealed) VALUES (?1, ?2, ?3, ?4)",
                     (
                         prekey.id.get(),
                         stamp(prekey.expires),
                         stamp(now),
-                        self.seal(TABLE, &row)?,
+                        self.seal_prekey(&prekey.secret, "")?,
                     ),
                 )?;
             }
@@ -244,6 +240,19 @@ impl Store {
             }
         };
         Ok(())
+    }
+
+    /// The sealed form of a private half and the text that was published of it.
+    pub(super) fn seal_prekey(
+        &self,
+        secret: &AgreementSecret,
+        wire: &str,
+    ) -> Result<Vec<u8>, StoreError> {
+        let row = PrekeyRow {
+            private: *secret.as_bytes(),
+            wire: wire.to_owned(),
+        };
+        self.seal(TABLE, &row)
     }
 
     fn prekey_row(

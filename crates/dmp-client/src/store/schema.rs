@@ -3,7 +3,7 @@
 //! Clear columns are only what must be searched, ordered or purged: counters, times, states, keyed tags. Everything that names a
 //! person or carries text lies in `sealed`, a JSON object under the data key, so that new fields need no new schema (D17).
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::Connection;
 
 use crate::error::StoreError;
 
@@ -88,36 +88,36 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_by_due ON outbox (due);
 ";
 
-/// Creates the tables in an empty file, accepts a file of this schema, refuses everything else untouched. `first_wrap` stores the
-/// data key of a new file in the same transaction: a file without one can only be damaged.
-pub(super) fn prepare(
-    connection: &mut Connection,
-    file: &str,
-    first_wrap: impl FnOnce(&Transaction<'_>) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+/// What a file was before it was prepared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// A store of this schema.
+    Store,
+    /// Nothing; the tables are there now.
+    Nothing,
+}
+
+/// Creates the tables in an empty file, accepts a file of this schema, refuses everything else untouched. The caller holds a
+/// transaction.
+pub(super) fn prepare(connection: &Connection, file: &str) -> Result<Found, StoreError> {
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let application: i64 =
-        transaction.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let tables: i64 =
-        transaction.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))?;
+        connection.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))?;
     match (found, application, tables) {
         (0, 0, 0) => {
-            transaction.execute_batch(TABLES)?;
-            first_wrap(&transaction)?;
-            transaction.pragma_update(None, "user_version", VERSION)?;
-            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            connection.execute_batch(TABLES)?;
+            connection.pragma_update(None, "user_version", VERSION)?;
+            connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+            Ok(Found::Nothing)
         }
-        (VERSION, APPLICATION_ID, _) => {}
-        (found, APPLICATION_ID, _) if found > VERSION => {
-            return Err(StoreError::FutureSchema {
-                file: file.to_owned(),
-                found,
-                known: VERSION,
-            });
-        }
-        _ => return Err(StoreError::NotAStore(file.to_owned())),
+        (VERSION, APPLICATION_ID, _) => Ok(Found::Store),
+        (found, APPLICATION_ID, _) if found > VERSION => Err(StoreError::FutureSchema {
+            file: file.to_owned(),
+            found,
+            known: VERSION,
+        }),
+        _ => Err(StoreError::NotAStore(file.to_owned())),
     }
-    transaction.commit()?;
-    Ok(())
 }
