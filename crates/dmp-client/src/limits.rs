@@ -61,6 +61,39 @@ pub const LOCK_WAIT: Duration = Duration::from_secs(10);
 pub const LOCK_POLL: Duration = Duration::from_millis(100);
 /// Time for reading a published manifest back (D21).
 pub const READ_BACK_DEADLINE: Duration = Duration::from_secs(5);
+/// How long one process may work on an outbox entry before another may take it: longer than any attempt, which ends after
+/// [`OUTBOX_DEADLINE`] (seconds).
+pub const OUTBOX_LEASE_SECS: u64 = 120;
+/// Entries that one pass over the outbox takes up: a recovered node is not met with everything at once.
+pub const OUTBOX_PASS_MAX: usize = 8;
+/// Time for one pass over the outbox: publishing (two transports of 5 s, once repeated), then claims and read-back.
+pub const OUTBOX_DEADLINE: Duration = Duration::from_secs(60);
+/// Wait after the first failed attempt, seconds; it doubles with each further one.
+pub const OUTBOX_BACKOFF_SECS: u64 = 30;
+/// Longest wait between attempts, seconds: a node that was away for a day is met within the hour.
+pub const OUTBOX_BACKOFF_MAX_SECS: u64 = 3_600;
+/// Attempts at claims and read-back after one publication: with the doubling wait about an hour. The message can be found without.
+pub const OUTBOX_NOTICE_TRIES: u32 = 8;
+/// How long a row that is over stays in the outbox after the message's expiry, seconds (30 days: the longest life of a message).
+pub const OUTBOX_KEPT_SECS: u64 = 30 * 86_400;
+/// Rows of the outbox; older ones that are over and expired go first.
+pub const OUTBOX_KEPT_MAX: i64 = 1_000;
+/// Chunks on their way at once where each needs a request of its own (client.md 8.6).
+pub const CHUNK_WRITES_IN_FLIGHT: usize = 8;
+/// Wait before the one repetition of a chunk that the node could not take.
+pub const CHUNK_RETRY_WAIT: Duration = Duration::from_millis(500);
+/// Longest lifetime that a message may be given, seconds (D20: 30 days).
+pub const MESSAGE_TTL_MAX: u64 = 30 * 86_400;
+/// How long a value cap that the node named is believed, seconds: the operator may have raised it since.
+pub const LEARNT_CAP_SECS: u64 = 86_400;
+/// How often a send chooses again when another process takes the prekey first.
+pub const PREKEY_CHOICES: usize = 8;
+/// How long a caller waits for a message to be seen or announced, unless told otherwise.
+pub const SEND_WAIT: Duration = Duration::from_secs(60);
+/// First pause between looks while waiting for that; it doubles.
+pub const SEND_WAIT_PAUSE: Duration = Duration::from_millis(500);
+/// Longest pause between looks.
+pub const SEND_WAIT_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How long a store operation waits for another process (client.md 5.1).
 pub const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 

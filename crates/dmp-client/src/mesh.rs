@@ -110,8 +110,23 @@ impl Applied {
     }
 }
 
+/// How many operations one request of a writer carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Capacity {
+    /// As many as fit a message.
+    #[default]
+    Many,
+    /// A single one: independent values are better written side by side.
+    One,
+}
+
 /// Changes the zone that this user may write to.
 pub trait Writer: Send + Sync {
+    /// What one request carries.
+    fn capacity(&self) -> Capacity {
+        Capacity::Many
+    }
+
     /// Applies the operations in order, in as few messages as fit, and stops at the first failing message.
     fn apply<'a>(&'a self, operations: &'a [Operation]) -> Pending<'a, Applied>;
 }

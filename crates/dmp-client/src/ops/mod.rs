@@ -5,6 +5,7 @@ mod contacts;
 mod identity;
 mod intros;
 mod lookup;
+pub mod outbox;
 mod prekeys;
 mod providers;
 mod publish;
@@ -30,6 +31,7 @@ pub use self::intros::{
     IntroError, intros_accept, intros_block, intros_list, intros_purge, intros_trust, sender_block,
     sender_named, sender_unblock, senders_blocked,
 };
+pub use self::outbox::SendStep;
 pub use self::prekeys::{RefreshError, RefreshReport, RefreshRequest, refresh_prekeys};
 pub use self::providers::{Provider, ProviderConfig, providers_find};
 pub use self::receive::{
@@ -37,7 +39,7 @@ pub use self::receive::{
 };
 pub use self::send::{
     ClaimCount, ForwardSecrecy, ForwardSecrecyPolicy, NoForwardSecrecy, SendError, SendReport,
-    SendRequest, SendStep, send,
+    SendRequest, send,
 };
 use crate::mesh::{ClaimSender, Clock, Reader, UpdateTarget, Writer};
 use crate::store::Store;

@@ -34,7 +34,10 @@ pub use self::inbox::{
 };
 pub use self::intros::{Blocked, ContactChange, Intro, IntroId, IntroPurge, NewIntro, Reason};
 pub use self::lock::RunLock;
-pub use self::outbox::{NewOutboxEntry, OutboxEntry, OutboxId, OutboxItem, OutboxState};
+pub use self::outbox::{
+    Delivery, LeasedEntry, Leasing, MessageKey, NewOutboxEntry, OutboxEntry, OutboxId, OutboxItem,
+    OutboxState,
+};
 pub use self::prekeys::{NewPrekey, Withdrawal};
 pub use self::quarantine::Displaced;
 pub use self::takeover::TakenOver;

@@ -3,6 +3,7 @@
 mod attacks;
 mod contacts;
 mod identity;
+mod outbox;
 mod pipeline;
 mod prekeys;
 mod providers;

@@ -298,7 +298,7 @@ fn several_messages_on_one_prekey_all_decrypt_before_it_is_consumed() {
                 report.forward_secrecy,
                 ops::ForwardSecrecy::Prekey { .. }
             ));
-            prekey = sent(&sender).prekey;
+            prekey = sent(&sender).prekey();
         }
         let report = bob.receive().await;
         let mut received = texts(&report);
@@ -332,10 +332,10 @@ fn an_incomplete_message_of_a_contact_keeps_the_prekey_that_another_one_consumed
         alice.send(&bob, "first").await.unwrap();
         carol.send(&bob, "second").await.unwrap();
         let item = sent(&carol);
-        assert_eq!(item.prekey, sent(&alice).prekey);
+        assert_eq!(item.prekey(), sent(&alice).prekey());
         let taken = [take_chunk(&world, &item, 0), take_chunk(&world, &item, 1)];
         assert_eq!(texts(&bob.receive().await), ["first"]);
-        let prekey = item.prekey.unwrap();
+        let prekey = item.prekey().unwrap();
         assert!(
             bob.store.prekey_secret(prekey, NOW).unwrap().is_some(),
             "carol's message still needs it"

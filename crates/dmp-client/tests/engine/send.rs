@@ -137,9 +137,15 @@ fn a_failing_chunk_leaves_no_manifest_and_no_claim() {
             };
             assert_eq!((*step, *stored, *total), (SendStep::Chunks, failing, 5));
             assert!(world.names("slot-").is_empty() && world.claims.lock().unwrap().is_empty());
-            assert!(
-                matches!(&states(&alice)[..], [OutboxState::Failed { reason }] if reason.contains("full disk"))
-            );
+            let waiting = match failing {
+                0 => OutboxState::Queued,
+                stored => OutboxState::Publishing { stored, total: 5 },
+            };
+            assert_eq!(states(&alice), [waiting], "a passing failure is no end");
+            let entry = alice.store.outbox().unwrap().remove(0);
+            let due = entry.due.unwrap();
+            assert!(due > NOW && due <= NOW.saturating_add(30), "{due:?}");
+            assert!(entry.delivery.last_error.unwrap().contains("full disk"));
             assert!(error.to_string().contains("chunks"), "{error}");
         });
     }
@@ -246,8 +252,26 @@ fn a_refusal_with_a_reason_is_final() {
             }),
         });
         let error = alice.send(&bob, "hello").await.unwrap_err();
-        assert!(error.to_string().contains("value exceeds cap"), "{error}");
+        assert!(
+            matches!(&error, SendError::Publish { again: None, error: WriteError::Refused { reason, .. }, .. }
+                if reason == "value exceeds cap of 100 bytes"),
+            "{error}"
+        );
+        assert!(
+            matches!(&states(&alice)[..], [OutboxState::Failed { reason }] if reason.contains("value exceeds cap"))
+        );
+        assert_eq!(alice.store.outbox().unwrap()[0].due, None);
         assert!(world.take_written().is_empty());
+        let error = alice.send(&bob, "hello").await.unwrap_err();
+        assert!(
+            matches!(
+                error,
+                SendError::Seal(SealError::NothingFits {
+                    max_value_bytes: 100
+                })
+            ),
+            "the cap that the node named is known from now on: {error}"
+        );
     });
 }
 

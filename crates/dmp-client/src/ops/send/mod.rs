@@ -1,27 +1,26 @@
-//! Sending one message (client.md 8, crypto.md 14): choose the prekey, seal, record, publish chunks before the manifest, announce.
+//! Sending one message (client.md 8, crypto.md 14): choose the prekey, seal, record. Publishing and telling others is the outbox's work.
 
-mod announce;
+mod caps;
 mod prepare;
-mod publish;
 
 use dmp_core::address::Address;
 use dmp_core::id::{MsgId, PrekeyId, Slot, UnixTime};
-use dmp_core::keys::SigningPublicKey;
+use dmp_core::keys::{AgreementPublicKey, SigningPublicKey};
 use dmp_core::name::Zone;
+use dmp_core::record::PrekeyRecord;
 use dmp_core::seal::{SealError, SealRequest, Wire, seal};
 use futures_util::future::join4;
 use rand_core::CryptoRng;
 use thiserror::Error;
 
-use self::announce::announce;
 use self::prepare::{choose, envelope_address, key_change, prekey_pool};
-use self::publish::{publish, records};
 use super::lookup::Lookups;
+use super::outbox::{PublishFailure, SendStep, Work, deliver, records};
 use super::{Session, providers};
 use crate::error::{Fault, StoreError, WriteError};
-use crate::limits::{MESSAGE_TTL, NODE_MAX_VALUE_BYTES};
+use crate::limits::{MESSAGE_TTL, MESSAGE_TTL_MAX, PREKEY_CHOICES};
 use crate::mesh::Message;
-use crate::store::{NewOutboxEntry, OutboxId, OutboxItem, OutboxState};
+use crate::store::{Contact, MessageKey, NewOutboxEntry, OutboxId, OutboxItem, OutboxState};
 
 /// What to send.
 #[derive(Clone, Copy, Debug)]
@@ -30,12 +29,12 @@ pub struct SendRequest<'a> {
     pub recipient: &'a str,
     /// The text, any bytes.
     pub body: &'a [u8],
-    /// Lifetime, seconds (D20).
+    /// Lifetime, seconds, 30 days at most (D20).
     pub ttl: u64,
     /// What to do if there is no prekey.
     pub forward_secrecy: ForwardSecrecyPolicy,
-    /// The largest value that the own node takes, bytes.
-    pub max_value_bytes: usize,
+    /// The largest value that the own node takes, bytes; `None` for what the node said of it, else a node's default.
+    pub max_value_bytes: Option<usize>,
     /// The message's identity if the caller chose one; the outbox takes each only once.
     pub msg_id: Option<MsgId>,
 }
@@ -49,7 +48,7 @@ impl<'a> SendRequest<'a> {
             body,
             ttl: MESSAGE_TTL,
             forward_secrecy: ForwardSecrecyPolicy::Preferred,
-            max_value_bytes: NODE_MAX_VALUE_BYTES,
+            max_value_bytes: None,
             msg_id: None,
         }
     }
@@ -99,24 +98,6 @@ pub enum NoForwardSecrecy {
     Unreachable(String),
 }
 
-/// How far a send came before it failed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SendStep {
-    /// Publishing the chunks: what is stored is unreadable without the manifest and expires.
-    Chunks,
-    /// Publishing the manifest: the chunks are stored, nobody was told.
-    Manifest,
-}
-
-impl std::fmt::Display for SendStep {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(match self {
-            Self::Chunks => "chunks",
-            Self::Manifest => "manifest",
-        })
-    }
-}
-
 /// Why a message was not sent.
 #[derive(Debug, Error)]
 pub enum SendError {
@@ -137,6 +118,9 @@ pub enum SendError {
         /// The key that a chain of rotations leads to.
         successor: SigningPublicKey,
     },
+    /// A message lives 30 days at most.
+    #[error("a message can live {MESSAGE_TTL_MAX} seconds (30 days) at most, not {0}")]
+    LifetimeTooLong(u64),
     /// Forward secrecy was required.
     #[error("no forward secrecy: {0}")]
     NoForwardSecrecy(NoForwardSecrecy),
@@ -156,6 +140,8 @@ pub enum SendError {
         error: WriteError,
         /// The outbox row.
         outbox: OutboxId,
+        /// When it is tried again; `None` if that is no use.
+        again: Option<UnixTime>,
     },
     /// The store.
     #[error(transparent)]
@@ -167,7 +153,9 @@ impl SendError {
     #[must_use]
     pub const fn fault(&self) -> Fault {
         match self {
-            Self::UnknownContact(_) | Self::NoEncryptionKey(_) => Fault::Misuse,
+            Self::UnknownContact(_) | Self::NoEncryptionKey(_) | Self::LifetimeTooLong(_) => {
+                Fault::Misuse
+            }
             Self::Seal(SealError::TooLarge { .. } | SealError::NothingFits { .. }) => Fault::Misuse,
             Self::KeyRevoked(_) | Self::KeyReplaced { .. } | Self::Seal(SealError::UnusableKey) => {
                 Fault::Rejected
@@ -187,6 +175,7 @@ impl SendError {
             Self::NoEncryptionKey(_) => "send-no-encryption-key",
             Self::KeyRevoked(_) => "send-key-revoked",
             Self::KeyReplaced { .. } => "send-key-replaced",
+            Self::LifetimeTooLong(_) => "send-ttl-too-long",
             Self::NoForwardSecrecy(_) => "send-no-forward-secrecy",
             Self::Seal(SealError::TooLarge { .. }) => "send-too-large",
             Self::Seal(SealError::NothingFits { .. }) => "send-nothing-fits",
@@ -247,6 +236,8 @@ pub struct SendReport {
     pub recipient_claim: Option<Result<(), WriteError>>,
     /// Whether the manifest was read back through the resolver.
     pub read_back: bool,
+    /// Chunks that the node did not take, although the message can be read without them.
+    pub missing: usize,
 }
 
 /// Sends a message to a contact. It is in the outbox before the first value is published.
@@ -258,6 +249,9 @@ pub async fn send(
     request: &SendRequest<'_>,
     rng: &mut (dyn CryptoRng + Send),
 ) -> Result<SendReport, SendError> {
+    if request.ttl > MESSAGE_TTL_MAX {
+        return Err(SendError::LifetimeTooLong(request.ttl));
+    }
     let contact = session
         .store
         .find_contact(request.recipient)?
@@ -277,89 +271,189 @@ pub async fn send(
     .await;
     key_change?;
 
-    let msg_id = request.msg_id.unwrap_or_else(|| MsgId::generate(rng));
-    let prekey = choose(pool?, now.saturating_add(request.ttl), rng);
-    if let (Err(reason), ForwardSecrecyPolicy::Required) = (&prekey, request.forward_secrecy) {
-        return Err(SendError::NoForwardSecrecy(reason.clone()));
+    let draft = Draft {
+        session,
+        request,
+        contact: &contact,
+        recipient,
+        envelope: envelope.as_ref(),
+        msg_id: request.msg_id.unwrap_or_else(|| MsgId::generate(rng)),
+        now,
+    };
+    let (mut work, sealed) = draft.record(pool?, rng)?;
+    let attempt = deliver(session, &mut work, &providers).await;
+    if let Some(failure) = &attempt.failure {
+        caps::learn(session, &failure.error)?;
     }
-    let chosen = prekey.as_ref().ok();
-    let sealed = seal(
-        &SealRequest {
-            sender: session.identity,
-            recipient: &recipient,
-            prekey: chosen.map(|prekey| (prekey.id, prekey.public)),
-            body: request.body,
-            from: envelope.as_ref(),
-            msg_id,
-            now,
-            ttl: request.ttl,
-            wire: contact.wire,
-        },
-        request.max_value_bytes,
-        rng,
-    )?;
-    let forward_secrecy = match &prekey {
-        Ok(prekey) => ForwardSecrecy::Prekey {
-            id: prekey.id,
-            opens_until: Some(prekey.exp).filter(|exp| *exp < sealed.exp),
-        },
-        Err(reason) => ForwardSecrecy::None(reason.clone()),
+    let entry = work.finish()?;
+    if let Some(PublishFailure {
+        step,
+        stored,
+        error,
+    }) = attempt.failure
+    {
+        return Err(SendError::Publish {
+            step,
+            stored,
+            total: entry.total(),
+            again: entry.due,
+            error,
+            outbox: entry.id,
+        });
+    }
+    let announcement = attempt.announcement;
+    let mut provider_claims = ClaimCount {
+        tried: announcement.providers.len(),
+        ..ClaimCount::default()
     };
-    let chunks = (sealed.plan.k(), sealed.plan.n());
-    let mut item = OutboxItem {
-        msg_id,
-        signer: sealed.sender,
-        recipient: sealed.recipient,
-        contact: contact.label.clone(),
-        zone: session.profile.mesh_zone.clone(),
-        slot: sealed.slot,
-        chunks: sealed.chunks,
-        manifest: sealed.manifest,
-        prekey: chosen.map(|prekey| prekey.id),
-        expires: sealed.exp,
-    };
-    let prekey_expires = chosen.map_or(now, |prekey| prekey.exp);
-    let entry = NewOutboxEntry {
-        item,
-        contact: contact.id,
-        prekey_expires,
-    };
-    let outbox = session.store.enqueue(&entry, now)?;
-    item = entry.item;
-
-    let published = publish(session, outbox, &mut item, sealed.ttl).await?;
-    let (provider_claims, recipient_claim, read_back) =
-        announce(session, &item, &contact, &providers).await;
-    let announced = provider_claims.sent > 0 || matches!(recipient_claim, Some(Ok(())));
-    let total = item.chunks.len() + 1;
-    let state = match (read_back, announced) {
-        (true, true) => OutboxState::Announced,
-        (true, false) => OutboxState::Published,
-        (false, _) => OutboxState::Publishing {
-            stored: total,
-            total,
-        },
-    };
-    // Values are published again at half of their life in the node, while the message lives longer than that.
-    let again = Some(now.saturating_add(published.ttl / 2))
-        .filter(|_| item.expires > now.saturating_add(published.ttl));
-    session
-        .store
-        .record_progress(outbox, &item, &state, again)?;
+    for (zone, outcome) in announcement.providers {
+        match outcome {
+            Ok(()) => provider_claims.sent += 1,
+            Err(error) => provider_claims.failures.push((zone, error)),
+        }
+    }
     Ok(SendReport {
-        msg_id,
-        contact: item.contact.clone(),
-        outbox,
-        state,
-        forward_secrecy,
+        msg_id: entry.item.msg_id,
+        outbox: entry.id,
+        forward_secrecy: sealed.forward_secrecy,
         envelope: envelope.filter(|_| contact.wire == Wire::Current),
-        chunks,
-        slot: item.slot,
-        expires: item.expires,
-        records: records(&item),
-        messages: published.messages,
+        chunks: sealed.chunks,
+        slot: entry.item.slot,
+        expires: entry.item.expires,
+        records: records(&entry.item)
+            .into_iter()
+            .map(|(owner, value)| (owner.into_string(), value.len()))
+            .collect(),
+        messages: attempt.messages,
         provider_claims,
-        recipient_claim,
-        read_back,
+        recipient_claim: announcement.recipient,
+        read_back: announcement.seen,
+        missing: entry.delivery.missing,
+        contact: entry.item.contact,
+        state: entry.state,
     })
+}
+
+/// A message before it is sealed.
+struct Draft<'a> {
+    session: &'a Session<'a>,
+    request: &'a SendRequest<'a>,
+    contact: &'a Contact,
+    recipient: AgreementPublicKey,
+    envelope: Option<&'a Address>,
+    msg_id: MsgId,
+    now: UnixTime,
+}
+
+/// What the report says of a sealed message.
+struct Outline {
+    forward_secrecy: ForwardSecrecy,
+    chunks: (u32, u32),
+}
+
+impl<'a> Draft<'a> {
+    /// Seals to a prekey that nobody else used and records the message. Another process may take the chosen prekey first: then the
+    /// next choice.
+    fn record(
+        &self,
+        mut pool: Result<Vec<PrekeyRecord>, NoForwardSecrecy>,
+        rng: &mut (dyn CryptoRng + Send),
+    ) -> Result<(Work<'a>, Outline), SendError> {
+        let expires = self.now.saturating_add(self.request.ttl);
+        for _ in 0..PREKEY_CHOICES {
+            let prekey = choose(&pool, expires, rng);
+            if let (Err(reason), ForwardSecrecyPolicy::Required) =
+                (&prekey, self.request.forward_secrecy)
+            {
+                return Err(SendError::NoForwardSecrecy(reason.clone()));
+            }
+            let (item, outline) = self.seal(&prekey, rng)?;
+            let entry = NewOutboxEntry {
+                item,
+                contact: self.contact.id,
+            };
+            match self.session.store.enqueue(&entry, self.now) {
+                Ok(leased) => return Ok((Work::new(self.session.store, leased), outline)),
+                Err(StoreError::PrekeyTaken) => {
+                    if let (Ok(records), Ok(taken)) = (&mut pool, &prekey) {
+                        records.retain(|record| record.id != taken.id);
+                        if records.is_empty() {
+                            pool = Err(NoForwardSecrecy::AllUsed);
+                        }
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(StoreError::PrekeyTaken.into())
+    }
+
+    fn seal(
+        &self,
+        prekey: &Result<PrekeyRecord, NoForwardSecrecy>,
+        rng: &mut (dyn CryptoRng + Send),
+    ) -> Result<(OutboxItem, Outline), SendError> {
+        let Self {
+            session, contact, ..
+        } = *self;
+        let sealed = seal(
+            &SealRequest {
+                sender: session.identity,
+                recipient: &self.recipient,
+                prekey: prekey
+                    .as_ref()
+                    .ok()
+                    .map(|prekey| (prekey.id, prekey.public)),
+                body: self.request.body,
+                from: self.envelope,
+                msg_id: self.msg_id,
+                now: self.now,
+                ttl: self.request.ttl,
+                wire: contact.wire,
+            },
+            caps::max_value_bytes(session, self.request.max_value_bytes)?,
+            rng,
+        )?;
+        let (forward_secrecy, key) = match prekey {
+            Ok(prekey) => (
+                ForwardSecrecy::Prekey {
+                    id: prekey.id,
+                    opens_until: Some(prekey.exp).filter(|exp| *exp < sealed.exp),
+                },
+                MessageKey::Prekey {
+                    id: prekey.id,
+                    expires: prekey.exp,
+                },
+            ),
+            Err(reason) => (
+                ForwardSecrecy::None(reason.clone()),
+                MessageKey::LongTerm {
+                    reason: reason.to_string(),
+                },
+            ),
+        };
+        let notice_zone = contact
+            .zone
+            .as_ref()
+            .map(|zone| contact.mailbox_zone.as_ref().unwrap_or(zone));
+        let outline = Outline {
+            forward_secrecy,
+            chunks: (sealed.plan.k(), sealed.plan.n()),
+        };
+        let item = OutboxItem {
+            msg_id: sealed.msg_id,
+            signer: sealed.sender,
+            recipient: sealed.recipient,
+            contact: contact.label.clone(),
+            zone: session.profile.mesh_zone.clone(),
+            notice_zone: notice_zone.cloned(),
+            slot: sealed.slot,
+            needed: usize::try_from(sealed.plan.k()).unwrap_or(usize::MAX),
+            chunks: sealed.chunks,
+            manifest: sealed.manifest,
+            key,
+            expires: sealed.exp,
+        };
+        Ok((item, outline))
+    }
 }

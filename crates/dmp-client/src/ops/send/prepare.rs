@@ -66,26 +66,28 @@ pub(super) async fn prekey_pool(
 
 /// A random one of those that outlive the message, else of those with the longest life (client.md 9.2).
 pub(super) fn choose(
-    pool: Result<Vec<PrekeyRecord>, NoForwardSecrecy>,
+    pool: &Result<Vec<PrekeyRecord>, NoForwardSecrecy>,
     message_expires: UnixTime,
     rng: &mut (dyn CryptoRng + Send),
 ) -> Result<PrekeyRecord, NoForwardSecrecy> {
-    let mut pool = pool?;
+    let pool = pool.as_ref().map_err(Clone::clone)?;
     let longest = pool
         .iter()
         .map(|record| record.exp)
         .max()
         .unwrap_or_default();
-    pool.retain(|record| record.exp >= message_expires.min(longest));
-    match pool.len() {
-        0 => Err(NoForwardSecrecy::NonePublished),
-        1 => Ok(pool.remove(0)),
-        count => {
-            // 64 random bits over a pool of dozens: no value is noticeably preferred.
-            let index = usize::try_from(rng.next_u64() % count as u64).unwrap_or_default();
-            Ok(pool.swap_remove(index))
-        }
-    }
+    let best: Vec<&PrekeyRecord> = pool
+        .iter()
+        .filter(|record| record.exp >= message_expires.min(longest))
+        .collect();
+    let index = match best.len() {
+        0 | 1 => 0,
+        // 64 random bits over a pool of dozens: no value is noticeably preferred.
+        count => usize::try_from(rng.next_u64() % count as u64).unwrap_or_default(),
+    };
+    best.get(index)
+        .map(|record| (*record).clone())
+        .ok_or(NoForwardSecrecy::NonePublished)
 }
 
 /// The own address, if the recipient's identity of the pinned key lists envelopes (crypto.md 11.5).
