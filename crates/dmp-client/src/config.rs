@@ -165,9 +165,9 @@ keys! {
     tsig_dns_server: String = String::new();
     /// Its port; 0 counts as 53.
     tsig_dns_port: u16 = 53;
-    /// Stored for external schedulers only.
+    /// Seconds between looks for claims of `recv --follow`.
     recv_primary_interval_seconds: i64 = 30;
-    /// Stored for external schedulers only.
+    /// Longest time between walks through the zones of contacts of `recv --follow`, seconds.
     recv_secondary_interval_seconds: i64 = 600;
     /// Receive by claims only (client.md 10.1).
     recv_secondary_disable: bool = false;
@@ -185,6 +185,8 @@ keys! {
     require_forward_secrecy: Option<bool> = None;
     /// Own key: when the TSIG key expires, Unix seconds (client.md 12); absent = never, or not known.
     tsig_expires_at: Option<u64> = None;
+    /// Own key: fetch messages that strangers announce, into the quarantine (client.md 10.3); absent = true.
+    accept_strangers: Option<bool> = None;
 }
 
 impl Config {
@@ -199,6 +201,11 @@ impl Config {
     pub fn to_yaml(&self) -> Result<String, ConfigError> {
         yaml_serde::to_string(&self.entries())
             .map_err(|error| ConfigError::Malformed(error.to_string()))
+    }
+
+    /// Whether messages that strangers announce are fetched into the quarantine (client.md 10.3).
+    pub fn accepts_strangers(&self) -> bool {
+        self.accept_strangers.unwrap_or(true)
     }
 
     /// Whether the pinned cluster is in use: both anchors and the switch (client.md 4.2).

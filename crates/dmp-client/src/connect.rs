@@ -12,7 +12,7 @@ use crate::config::{Config, ConfigError};
 use crate::error::WriteError;
 use crate::home::{Home, host_of_endpoint};
 use crate::mesh::{Applied, Message, Operation, Pending, UpdateTarget, Writer};
-use crate::ops::{FirstUse, Profile, Provider, ProviderConfig, RotationPolicy};
+use crate::ops::{FirstUse, Profile, Provider, ProviderConfig, RotationPolicy, Strangers};
 use crate::reader::Resolvers;
 use crate::writer::{DnsClaims, HttpWriter, TsigCredential, TsigWriter};
 
@@ -163,6 +163,11 @@ pub fn profile(config: &Config) -> Result<Profile, ConfigError> {
         RotationPolicy::Follow
     } else {
         RotationPolicy::Ignore
+    };
+    profile.strangers = if config.accepts_strangers() {
+        Strangers::Quarantine
+    } else {
+        Strangers::Ignore
     };
     profile.providers = providers(config);
     profile.own_node = own_node(config);

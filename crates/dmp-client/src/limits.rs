@@ -18,6 +18,8 @@ pub const CLAIM_ZONE_MAX: usize = 43;
 pub const PREKEY_LIFETIME: u64 = 7 * 86_400;
 /// How long a private half outlives its prekey's expiry, seconds (D15: 24 h).
 pub const PREKEY_GRACE: u64 = 86_400;
+/// Fewer published prekeys than this are a reason to publish more: five people may write before the next look.
+pub const PREKEYS_LOW: usize = 5;
 /// Attempts to find a prekey id that is not in use (crypto.md 12).
 pub const PREKEY_ID_TRIES: usize = 10;
 /// Default TTL of identity records, seconds (records.md 5.4).
@@ -36,14 +38,31 @@ pub const QUERIES_IN_FLIGHT: usize = 16;
 pub const CHUNKS_IN_FLIGHT: usize = 8;
 /// One receive run, unless the caller says otherwise (client.md 11).
 pub const RECEIVE_DEADLINE: Duration = Duration::from_secs(60);
-/// Time for removing consumed prekeys from the zone at the end of a run: one UPDATE, and a look if it was refused.
-pub const WITHDRAW_DEADLINE: Duration = Duration::from_secs(10);
+/// Time for clearing away what delivered messages leave in the zone: one UPDATE each, and a look if one was refused.
+pub const CLEAR_DEADLINE: Duration = Duration::from_secs(10);
+/// Claims and manifests deleted after one run: as many as fit one UPDATE over TCP with room to spare.
+pub const CLEARED_PER_RUN: usize = 64;
+/// How old a manifest in the own zone is before its recipient deletes it, seconds: its sender reads it back at once (D21), and is given
+/// time for retries.
+pub const SENDER_READ_BACK: u64 = 60;
 /// New claims looked at in one run (client.md 10.3).
 pub const CLAIMS_PER_RUN: usize = 64;
 /// New claims looked at in one run from one key (client.md 10.3).
 pub const CLAIMS_PER_SENDER: usize = 16;
 /// Queries spent in one run on senders that nobody pinned (client.md 10.3).
 pub const STRANGER_QUERIES_PER_RUN: usize = 256;
+/// Queries spent in one run on one of them: a quarter, which is three of the longest messages that they may leave.
+pub const STRANGER_QUERIES_PER_SENDER: usize = STRANGER_QUERIES_PER_RUN / 4;
+/// Queries spent in one run on the messages of one contact: 100 messages of the usual six to eight chunks; the rest comes with the next.
+pub const QUERIES_PER_SENDER: usize = 1024;
+/// Queries spent in one run on messages altogether: what 16 in flight can do before the deadline at an eighth of a second each.
+pub const MESSAGE_QUERIES_PER_RUN: usize = 8 * QUERIES_PER_SENDER;
+/// Messages of one sender that are fetched at a time, so that a flood of one does not hold up the others'.
+pub const MESSAGES_IN_FLIGHT: usize = 8;
+/// Chunk queries without an answer that are asked once more for one message (client.md 10.5): the "small constant" beside its n.
+pub const CHUNKS_ASKED_AGAIN: usize = 16;
+/// Rows of the quarantine that are judged again at a time.
+pub const RECONSIDERED_IN_FLIGHT: usize = 8;
 /// Longest message of a stranger that is fetched, bytes before encryption: twice what a node with default caps carries (3 732).
 pub const QUARANTINE_MESSAGE_BYTES: usize = 8 * 1024;
 /// Waiting messages of one stranger: as many as one run follows claims of one key.
@@ -55,6 +74,12 @@ pub const QUARANTINE_ROWS: usize = 500;
 pub const QUARANTINE_BYTES: usize = 4 * 1024 * 1024;
 /// How long a stranger's message waits, seconds: 90 days, three times the longest life of a message.
 pub const QUARANTINE_AGE: u64 = 90 * 86_400;
+/// Shortest wait between two looks of somebody who keeps looking, whatever the configuration says.
+pub const FOLLOW_WAIT_MIN: Duration = Duration::from_secs(1);
+/// Shortest time for a last look before the end of following.
+pub const FOLLOW_RUN_MIN: Duration = Duration::from_secs(5);
+/// By how much a wait varies, in parts of a thousand: a tenth each way.
+pub const FOLLOW_JITTER: u32 = 100;
 /// How long a receive run waits for another one to end before it gives up.
 pub const LOCK_WAIT: Duration = Duration::from_secs(10);
 /// How often a waiting run looks.

@@ -68,6 +68,16 @@ impl Format {
         }
     }
 
+    /// Prints a part of the result at once, for verbs that go on; `false` if its reader has gone away.
+    pub(crate) fn put(self, text: &str) -> Result<bool, Failure> {
+        let mut out = io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(Failure::user("output", format!("standard output: {error}"))),
+        }
+    }
+
     /// Prints a failure on standard error: one line that begins with the program's name and ends with the code, then the hints.
     pub(crate) fn fail(self, failure: &Failure) -> Exit {
         let Failure {

@@ -546,6 +546,8 @@ fn every_flag_of_the_other_verbs_is_accepted() {
         &["send", "--ttl", "90", "bob", "-"],
         &["recv", "--primary-only", "--json"],
         &["recv", "--skip-primary"],
+        &["recv", "--follow", "--for", "2m", "--dropped"],
+        &["recv", "--exec", "cat", "--json"],
         &["intro", "list", "--json"],
         &["intro", "accept", "1", "--json"],
         &[

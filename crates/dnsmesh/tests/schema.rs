@@ -101,6 +101,7 @@ fn two_people() {
         .run(&["identity", "fetch", "bob@alpha.test", "--add", "--json"])
         .expect(0);
     alice.run(&["recv", "--json"]).expect(0);
+    alice.run(&["recv", "--dropped", "--json"]).expect(0);
 
     let blocked = bob.run(&["intro", "denied", "--json"]).expect(0).json();
     let blocked = blocked["signing_public_key"].as_str().unwrap().to_owned();

@@ -3,10 +3,11 @@
 mod common;
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use common::User;
 use common::node::{Node, OPERATOR_TOKEN};
@@ -441,6 +442,155 @@ fn strangers_are_accepted_once_or_blocked_for_good() {
         .expect(0)
         .says("deleted 1 waiting message(s)\n");
     hugo.run(&["recv"]).expect(0).says("(no new messages)\n");
+}
+
+/// Hugo and Kate of one node who know each other.
+fn acquaintances(dir: &Path, node: &Node) -> [User; 2] {
+    let [hugo, kate] = ["hugo", "kate"].map(|name| {
+        let user = init(dir, name, node, &[node]);
+        register(&user, Credential::Tsig, node);
+        publish(&user, &[]);
+        user
+    });
+    pin(&hugo, "kate@alpha.test");
+    pin(&kate, "hugo@alpha.test");
+    [hugo, kate]
+}
+
+/// A `recv` that goes on until it is dropped.
+struct Following(std::process::Child);
+
+impl Following {
+    fn start(user: &User, arguments: &[&str]) -> Self {
+        let mut command = user.command(&[&["recv", "--follow"], arguments].concat());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self(command.spawn().unwrap())
+    }
+
+    /// Ctrl-C, and what was printed after what the test has read.
+    fn interrupt(mut self) -> (Option<i32>, String, String) {
+        let pid = self.0.id().to_string();
+        let kill = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+        assert!(kill.success());
+        let status = self.0.wait().unwrap().code();
+        let mut texts = [String::new(), String::new()];
+        if let Some(mut out) = self.0.stdout.take() {
+            out.read_to_string(&mut texts[0]).unwrap();
+        }
+        if let Some(mut err) = self.0.stderr.take() {
+            err.read_to_string(&mut texts[1]).unwrap();
+        }
+        let [out, err] = texts;
+        (status, out, err)
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn following_prints_messages_as_they_come_until_it_is_interrupted() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), "alpha.test");
+    let [hugo, kate] = acquaintances(dir.path(), &node);
+    hugo.configure("recv_primary_interval_seconds: 1");
+    let mut following = Following::start(&hugo, &["--json"]);
+    let out = following.0.stdout.take().unwrap();
+    let mut lines = BufReader::new(out).lines();
+    for text in ["first", "second"] {
+        kate.run(&["send", "hugo@alpha.test", text]).expect(0);
+        let line = lines.next().unwrap().unwrap();
+        let message: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(message["schema"], "dmp.message/1");
+        assert_eq!(message["body"], text, "while it goes on");
+    }
+    let (status, _, _) = following.interrupt();
+    assert_eq!(status, Some(130));
+    hugo.run(&["recv"]).expect(0).says("(no new messages)\n");
+}
+
+#[test]
+fn following_tells_a_lost_network_once_and_ends_in_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), "alpha.test");
+    let [hugo, kate] = acquaintances(dir.path(), &node);
+    kate.run(&["send", "hugo@alpha.test", "hello"]).expect(0);
+    hugo.configure("recv_primary_interval_seconds: 1");
+    let ran = hugo.run(&["recv", "--follow", "--for", "3s"]).expect(0);
+    assert_eq!(texts(&ran.stdout), ["hello"]);
+    assert!(!ran.stdout.contains("(no new messages)"));
+    assert!(!ran.stderr.contains("asked"), "{}", ran.stderr);
+
+    drop(node);
+    let ran = hugo.run(&["recv", "--follow", "--for", "4s"]).expect(0);
+    let told = |text: &str| ran.stderr.matches(text).count();
+    assert_eq!(told("warning: nobody can be asked"), 1, "{}", ran.stderr);
+    assert_eq!(told("alpha.test cannot be asked"), 1, "{}", ran.stderr);
+}
+
+#[test]
+fn a_command_gets_messages_on_its_input_and_a_failing_one_keeps_them_unread() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), "alpha.test");
+    let [hugo, kate] = acquaintances(dir.path(), &node);
+    kate.run(&["send", "hugo@alpha.test", "$(touch pwned)"])
+        .expect(0);
+    hugo.run(&["recv", "--exec", "exit 3"])
+        .expect(1)
+        .nothing_on_stdout()
+        .warns("it ended with exit status: 3; it stays unread");
+    let taken = dir.path().join("taken");
+    let command = format!("cat >{0}; env >>{0}", taken.display());
+    hugo.run(&["recv", "--exec", &command])
+        .expect(0)
+        .nothing_on_stdout();
+    let text = fs::read_to_string(&taken).unwrap();
+    let (message, environment) = text.split_once('\n').unwrap();
+    let message: serde_json::Value = serde_json::from_str(message).unwrap();
+    assert_eq!(message["body"], "$(touch pwned)");
+    assert!(!environment.contains("passphrase of"), "{environment}");
+    hugo.run(&["recv"]).expect(0).says("(no new messages)\n");
+    hugo.run(&["recv", "--exec", "exit 3"])
+        .expect(0)
+        .says("(no new messages)\n");
+}
+
+#[test]
+fn what_was_dropped_is_told_on_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), "alpha.test");
+    let [hugo, kate] = acquaintances(dir.path(), &node);
+    kate.run(&["send", "hugo@alpha.test", "hello"]).expect(0);
+    hugo.run(&["recv"])
+        .expect(0)
+        .warns("note: 4 one-time key(s) are left for senders");
+    hugo.run(&["recv", "--dropped"])
+        .expect(0)
+        .says("(no new messages)\n")
+        .warns("dropped: nothing new in alpha.test (message ")
+        .warns("[replay]")
+        .warns("note: 4 one-time key(s) are left for senders");
+    let objects: Vec<serde_json::Value> = hugo
+        .run(&["recv", "--dropped", "--json"])
+        .expect(0)
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let [dropped, run] = objects.as_slice() else {
+        panic!("{objects:?}");
+    };
+    assert_eq!(dropped["schema"], "dmp.dropped/1");
+    assert_eq!(dropped["code"], "replay");
+    assert_eq!(run["schema"], "dmp.recv/1");
+    assert_eq!(
+        (&run["messages"], &run["prekeys_left"]),
+        (&0.into(), &4.into())
+    );
 }
 
 #[test]

@@ -92,6 +92,7 @@ impl Config {
         let own_default = || match key.0 {
             "rotation_chain_enabled" => Value::Bool(self.follows_rotations()),
             "message_ttl" => Value::Number(MESSAGE_TTL.into()),
+            "accept_strangers" => Value::Bool(self.accepts_strangers()),
             "require_forward_secrecy" => Value::Bool(self.requires_forward_secrecy()),
             _ => Value::Null,
         };

@@ -12,7 +12,7 @@ use dmp_core::trust::{Finding, IdentityQuestion, Reach, RotationQuestion};
 use futures_util::future::join_all;
 use tokio::sync::{OnceCell, Semaphore};
 
-use crate::limits::{QUERIES_IN_FLIGHT, STRANGER_QUERIES_PER_RUN};
+use crate::limits::QUERIES_IN_FLIGHT;
 use crate::mesh::{Lookup, Reader};
 
 /// Failed queries after which a zone that never answered counts as dead for the rest of the command (client.md 11).
@@ -25,16 +25,6 @@ pub(super) struct Lookups<'a> {
     names: Mutex<HashMap<OwnerName, Arc<OnceCell<Lookup>>>>,
     zones: Mutex<HashMap<Zone, ZoneHealth>>,
     queries: AtomicUsize,
-    stranger_queries: AtomicUsize,
-}
-
-/// On whose account a look-up is made: strangers have a budget (client.md 10.3).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Account {
-    /// The user's own business.
-    Own,
-    /// Somebody whom nobody pinned.
-    Stranger,
 }
 
 /// What a zone's name servers did during the command.
@@ -56,7 +46,6 @@ impl<'a> Lookups<'a> {
             names: Mutex::default(),
             zones: Mutex::default(),
             queries: AtomicUsize::new(0),
-            stranger_queries: AtomicUsize::new(0),
         }
     }
 
@@ -70,19 +59,6 @@ impl<'a> Lookups<'a> {
                 .or_default(),
         );
         cell.get_or_init(|| self.ask(zone, owner)).await.clone()
-    }
-
-    /// As [`Lookups::txt`], on an account; a stranger's look-ups end with the budget. What was asked before costs nothing.
-    pub(super) async fn txt_for(&self, account: Account, zone: &Zone, owner: &OwnerName) -> Lookup {
-        if account == Account::Stranger && !self.is_known(owner) {
-            let spent = self.stranger_queries.fetch_add(1, Ordering::Relaxed);
-            if spent >= STRANGER_QUERIES_PER_RUN {
-                return Lookup::Unreachable(
-                    "the queries for unknown senders are used up".to_owned(),
-                );
-            }
-        }
-        self.txt(zone, owner).await
     }
 
     /// Asks again for a name whose look-up failed; an answer is kept as it is.
@@ -111,7 +87,8 @@ impl<'a> Lookups<'a> {
             .unwrap_or_default()
     }
 
-    fn is_known(&self, owner: &OwnerName) -> bool {
+    /// Whether a name was asked for already, so that asking again costs nothing.
+    pub(super) fn is_known(&self, owner: &OwnerName) -> bool {
         self.names
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

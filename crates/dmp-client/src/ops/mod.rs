@@ -35,7 +35,8 @@ pub use self::outbox::SendStep;
 pub use self::prekeys::{RefreshError, RefreshReport, RefreshRequest, refresh_prekeys};
 pub use self::providers::{Provider, ProviderConfig, providers_find};
 pub use self::receive::{
-    Dropped, Phases, ReceiveError, ReceiveReport, ReceiveRequest, UnreachableZone, receive,
+    Dropped, Phases, ReceiveError, ReceiveReport, ReceiveRequest, Rhythm, Turn, UnreachableZone,
+    clear_away, receive,
 };
 pub use self::send::{
     ClaimCount, ForwardSecrecy, ForwardSecrecyPolicy, NoForwardSecrecy, SendError, SendReport,
@@ -57,10 +58,22 @@ pub struct Profile {
     pub first_use: FirstUse,
     /// Whether rotation chains are followed.
     pub rotation: RotationPolicy,
+    /// What happens to claims of keys that nobody pinned.
+    pub strangers: Strangers,
     /// Where claims are left for strangers to find.
     pub providers: ProviderConfig,
     /// The DNS listener of the own node, for notifications inside the own zone (client.md 4.6).
     pub own_node: Option<UpdateTarget>,
+}
+
+/// What happens to claims of keys that nobody pinned (client.md 10.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Strangers {
+    /// Their messages are fetched and wait in the quarantine.
+    #[default]
+    Quarantine,
+    /// Nothing is asked for them, so nobody unknown learns that this mailbox is read (`accept_strangers: false`).
+    Ignore,
 }
 
 impl Profile {
@@ -73,6 +86,7 @@ impl Profile {
             identity_zone: None,
             first_use: FirstUse::default(),
             rotation: RotationPolicy::default(),
+            strangers: Strangers::default(),
             providers: ProviderConfig::default(),
             own_node: None,
         }

@@ -95,6 +95,38 @@ impl std::ops::Deref for Intro {
     }
 }
 
+impl Intro {
+    /// The message as it lies in the inbox once the user has accepted it.
+    #[must_use]
+    pub fn into_message(self, received: UnixTime) -> InboxMessage {
+        let NewIntro {
+            signer,
+            msg_id,
+            body,
+            ts,
+            address,
+            prekey,
+            expires,
+            ..
+        } = self.message;
+        InboxMessage {
+            number: MessageNumber::UNSTORED,
+            signer,
+            msg_id,
+            body,
+            ts,
+            manifest_ts: ts,
+            expires,
+            received,
+            contact: None,
+            address,
+            prekey,
+            authorship: Authorship::Accepted,
+            succession: None,
+        }
+    }
+}
+
 impl NewIntro {
     /// The row as the holder of an X25519 key, under a name for the user (D6).
     #[must_use]
@@ -254,23 +286,11 @@ impl Store {
                     )?,
                 _ => 0,
             };
-            let message = InboxMessage {
-                number: MessageNumber::UNSTORED,
-                signer: intro.signer,
-                msg_id: intro.msg_id,
-                body: intro.message.body.clone(),
-                ts: intro.ts,
-                manifest_ts: intro.ts,
-                expires: intro.expires,
-                received: now,
-                contact: pinned.as_ref().map(|(label, _)| label.clone()),
-                address: intro.address.clone(),
-                prekey: intro.prekey,
-                authorship: Authorship::Accepted,
-                succession: None,
-            };
+            let prekey = intro.prekey;
+            let mut message = intro.into_message(now);
+            message.contact = pinned.as_ref().map(|(label, _)| label.clone());
             let message = self.insert_message(transaction, message, now)?;
-            if let Some(prekey) = intro.prekey {
+            if let Some(prekey) = prekey {
                 self.consume_prekey(transaction, prekey, None)?;
             }
             Ok(Some(message))

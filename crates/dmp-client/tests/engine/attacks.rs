@@ -593,6 +593,70 @@ fn a_blocked_key_is_silent_even_if_pinned() {
 }
 
 #[test]
+fn the_key_that_follows_a_blocked_one_is_silent_too() {
+    run(async {
+        let world = World::new();
+        let old = world.person("alice", "alice.example");
+        let bob = world.person("bob", "bob.example");
+        bob.pin(&old);
+        let mut alice = world.person_with(
+            "alice",
+            "alice.example",
+            Identity::from_seed([99; 32]),
+            None,
+        );
+        rotate(&old, &alice.identity, true);
+        alice.pin(&bob);
+        alice.send(&bob, "new key").await.unwrap();
+        ops::sender_block(&bob.store, &old.identity.signing_public(), "", NOW).unwrap();
+        let report = bob.receive().await;
+        assert!(report.inbox.is_empty() && report.intros.is_empty());
+        assert!(codes(&report).contains("denylisted"));
+        assert!(
+            !world
+                .take_queries()
+                .iter()
+                .any(|name| name.starts_with("chunk-"))
+        );
+        ops::sender_unblock(&bob.store, &old.identity.signing_public()).unwrap();
+        assert_eq!(texts(&bob.receive().await), ["new key"]);
+    });
+}
+
+#[test]
+fn a_waiting_message_is_judged_again_from_the_store_once_its_sender_is_pinned() {
+    run(async {
+        let world = World::new();
+        let mut alice = world.person("alice", "alice.example");
+        let mut bob = world.person("bob", "bob.example");
+        alice.publish(0).await;
+        bob.publish(1).await;
+        alice.pin(&bob);
+        alice.send(&bob, "may I?").await.unwrap();
+        assert_eq!(bob.receive().await.intros.len(), 1);
+        let prekey = bob.store.intros().unwrap()[0].prekey.unwrap();
+        assert!(bob.store.prekey_secret(prekey, NOW).unwrap().is_some());
+
+        bob.meet(&alice).await;
+        world.take_queries();
+        let report = bob.receive().await;
+        assert_eq!(texts(&report), ["may I?"]);
+        let message = only(&report.inbox);
+        assert_eq!(message.authorship, Authorship::Proven);
+        assert_eq!(message.contact.as_deref(), Some("alice@alice.example"));
+        assert!(bob.store.intros().unwrap().is_empty());
+        assert!(bob.store.prekey_secret(prekey, NOW).unwrap().is_none());
+        assert!(
+            !world
+                .take_queries()
+                .iter()
+                .any(|name| name.starts_with("chunk-")),
+            "its text is in the store"
+        );
+    });
+}
+
+#[test]
 fn a_copy_in_another_contacts_zone_is_dropped_and_the_original_delivered_once() {
     run(async {
         let world = World::new();

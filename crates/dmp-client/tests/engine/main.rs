@@ -1,6 +1,7 @@
 //! The operations over a world in memory: virtual time, no socket, every answer decided by the test.
 
 mod attacks;
+mod bounds;
 mod contacts;
 mod identity;
 mod outbox;

@@ -182,6 +182,7 @@ async fn check(case: &Value) {
             Operation::DeleteValue { owner, value } => (owner.into_string(), value),
             other => panic!("{label}: {other:?}"),
         })
+        .filter(|(name, _)| !name.starts_with("claim-")) // ours; the reference leaves them to their end of life
         .collect();
     let expected: Vec<_> = case["receive_side_deletes"]
         .as_array()

@@ -441,6 +441,7 @@ impl Person {
         let report = ops::receive(&self.session(), request).await.unwrap();
         let numbers: Vec<_> = report.inbox.iter().map(|message| message.number).collect();
         self.store.mark_shown(&numbers, self.now()).unwrap();
+        ops::clear_away(&self.session(), &report).await.unwrap();
         report
     }
 }

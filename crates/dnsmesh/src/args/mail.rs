@@ -28,6 +28,18 @@ pub(crate) struct RecvArgs {
     /// Only walk the zones of contacts
     #[arg(long)]
     pub(crate) skip_primary: bool,
+    /// Keep looking and print messages as they come, until interrupted
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// End following after this time: seconds, or with suffix m, h, d or w
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration::parse, requires = "follow")]
+    pub(crate) span: Option<u64>,
+    /// Give each message as JSON to the standard input of this shell command instead of printing it
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) exec: Option<String>,
+    /// Also tell what was not delivered and why, and how many one-time keys are left
+    #[arg(long)]
+    pub(crate) dropped: bool,
 }
 
 /// `intro`

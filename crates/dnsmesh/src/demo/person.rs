@@ -7,7 +7,8 @@ use dmp_client::home::Home;
 use dmp_client::mesh::{SystemClock, system_random};
 use dmp_client::ops::{
     FetchRequest, Profile, PublishRequest, ReceiveRequest, RefreshRequest, SendRequest, Session,
-    contacts_add_fetched, identity_fetch, identity_publish, receive, refresh_prekeys, send,
+    clear_away, contacts_add_fetched, identity_fetch, identity_publish, receive, refresh_prekeys,
+    send,
 };
 use dmp_client::store::Store;
 use dmp_core::id::{Fingerprint, UnixTime};
@@ -138,6 +139,7 @@ impl Person {
         };
         self.store
             .mark_shown(&[message.number], UnixTime::new(now()))?;
+        clear_away(&self.session(), &report).await?;
         let text = String::from_utf8(message.body.clone())
             .map_err(|_| went_wrong("the message is no text"))?;
         Ok(Read {

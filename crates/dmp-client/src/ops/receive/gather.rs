@@ -13,8 +13,9 @@ use dmp_core::signed::Verified;
 use dmp_core::trust::Origin;
 use futures_util::future::{join, join_all};
 
-use super::super::lookup::Account;
-use super::super::providers;
+use super::super::{Strangers, providers};
+use super::budget::Account;
+use super::clear::{OwnRecord, after_read_back};
 use super::{Message, Phases, Run};
 use crate::limits::{CLAIMS_PER_RUN, CLAIMS_PER_SENDER};
 use crate::mesh::Lookup;
@@ -96,9 +97,9 @@ impl Run<'_> {
     /// The ten slots of a zone.
     async fn walk(&self, zone: &Zone) {
         join_all(Slot::all().map(async |slot| {
-            for manifest in self.manifests(zone, slot, Account::Own).await {
+            for manifest in self.manifests(zone, slot, Account::Own).await.iter() {
                 self.add(Candidate {
-                    manifest,
+                    manifest: manifest.clone(),
                     zone: zone.clone(),
                     claim: None,
                 });
@@ -113,18 +114,29 @@ impl Run<'_> {
         let places = zones
             .iter()
             .flat_map(|zone| Slot::all().map(move |slot| (zone, claim_owner(mailbox, slot, zone))));
-        let answers = join_all(
-            places.map(async |(zone, owner)| (zone, self.lookups.txt(zone, &owner).await)),
-        )
+        let answers = join_all(places.map(async |(zone, owner)| {
+            let answer = self.lookups.txt(zone, &owner).await;
+            (zone, owner, answer)
+        }))
         .await;
         let mut claims = Vec::new();
-        for (zone, answer) in answers {
+        for (zone, owner, answer) in answers {
             let Lookup::Found(values) = answer else {
                 continue;
             };
             for value in values {
                 match Claim::parse(&value, self.now) {
-                    Ok(claim) => claims.push(claim),
+                    Ok(claim) => {
+                        let record = OwnRecord {
+                            signer: claim.sender,
+                            msg_id: claim.msg_id,
+                            owner: owner.clone(),
+                            value,
+                            from: claim.ts,
+                        };
+                        self.remember(zone, record);
+                        claims.push(claim);
+                    }
                     Err(error) => self.drop_record(zone, "invalid-claim", error, None),
                 }
             }
@@ -155,6 +167,17 @@ impl Run<'_> {
                 self.drop_record(&claim.mailbox_zone, code, "nothing new", whose);
                 return false;
             }
+            if self.session.profile.strangers == Strangers::Ignore
+                && !pinned.contains(&claim.sender)
+            {
+                self.drop_record(
+                    &claim.mailbox_zone,
+                    "stranger-ignored",
+                    "claims of strangers are ignored",
+                    whose,
+                );
+                return false;
+            }
             let of_sender = per_sender.entry(claim.sender).or_default();
             if followed >= CLAIMS_PER_RUN || *of_sender >= CLAIMS_PER_SENDER {
                 self.drop_record(
@@ -171,9 +194,9 @@ impl Run<'_> {
         });
         join_all(claims.into_iter().map(async |claim| {
             let account = if pinned.contains(&claim.sender) {
-                Account::Own
+                Account::Contact(claim.sender)
             } else {
-                Account::Stranger
+                Account::Stranger(claim.sender)
             };
             self.resolve(claim, account).await;
         }))
@@ -203,14 +226,11 @@ impl Run<'_> {
     /// The manifest that a claim points to: at the slot it names, else at any other.
     async fn resolve(&self, claim: Verified<Claim>, account: Account) {
         let zone = claim.mailbox_zone.clone();
-        let same = |manifest: &Verified<Manifest>| {
+        let same = |manifest: &&Verified<Manifest>| {
             manifest.msg_id == claim.msg_id && manifest.sender == claim.sender
         };
-        let mut found = self
-            .manifests(&zone, claim.slot, account)
-            .await
-            .into_iter()
-            .find(same);
+        let hinted = self.manifests(&zone, claim.slot, account).await;
+        let mut found = hinted.iter().find(same).cloned();
         if found.is_none() {
             let others = join_all(
                 claim
@@ -219,7 +239,11 @@ impl Run<'_> {
                     .map(|slot| self.manifests(&zone, slot, account)),
             )
             .await;
-            found = others.into_iter().flatten().find(same);
+            found = others
+                .iter()
+                .flat_map(|slot| slot.iter())
+                .find(same)
+                .cloned();
         }
         match found {
             Some(manifest) => self.add(Candidate {
@@ -240,7 +264,7 @@ impl Run<'_> {
                 } else {
                     self.drop_record(&zone, "dns-query-failed", health.reason, whose);
                     // Mail of a contact may lie there; what a stranger names is not the user's problem.
-                    if account == Account::Own {
+                    if matches!(account, Account::Contact(_)) {
                         self.poll([&zone]);
                     }
                 }
@@ -248,24 +272,39 @@ impl Run<'_> {
         }
     }
 
-    /// The verified manifests in a slot of this user's mailbox.
+    /// The verified manifests in a slot of this user's mailbox; each slot's signatures are verified once.
     async fn manifests(
         &self,
         zone: &Zone,
         slot: Slot,
         account: Account,
-    ) -> Vec<Verified<Manifest>> {
+    ) -> Arc<[Verified<Manifest>]> {
         let owner = manifest_owner(&self.receiver.user_id, slot, zone);
-        let Lookup::Found(values) = self.lookups.txt_for(account, zone, &owner).await else {
-            return Vec::new();
+        let Some(Lookup::Found(values)) = self.txt(account, zone, &owner).await else {
+            return Arc::default();
         };
+        if let Some(known) = self.with_state(|state| state.slots.get(&owner).cloned()) {
+            return known;
+        }
         let mut manifests = Vec::new();
         for value in values {
             match Manifest::parse(&value, self.now) {
-                Ok(manifest) => manifests.push(manifest),
+                Ok(manifest) => {
+                    let record = OwnRecord {
+                        signer: manifest.sender,
+                        msg_id: manifest.msg_id,
+                        owner: owner.clone(),
+                        value,
+                        from: after_read_back(manifest.ts),
+                    };
+                    self.remember(zone, record);
+                    manifests.push(manifest);
+                }
                 Err(error) => self.drop_record(zone, error.code(), error, None),
             }
         }
+        let manifests: Arc<[Verified<Manifest>]> = manifests.into();
+        self.with_state(|state| state.slots.insert(owner, Arc::clone(&manifests)));
         manifests
     }
 

@@ -1,19 +1,26 @@
 //! One message: first gate, chunks, decryption, second gate (crypto.md 15.2-15.4, D6). Stores nothing.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use dmp_core::keys::SigningPublicKey;
 use dmp_core::open::{Opened, Shares, open};
-use dmp_core::owner::chunk_owner;
-use dmp_core::trust::{Admission, Author, Decision, Identities, Proof, Rotations, Standing};
+use dmp_core::owner::{OwnerName, chunk_owner};
+use dmp_core::trust::{
+    Admission, Author, Decision, Finding, Identities, Proof, RotationQuestion, Rotations, Standing,
+};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::{self, FuturesUnordered};
 
-use super::super::lookup::{Account, identity_finding, rotation_values};
+use super::super::lookup::{identity_finding, rotation_values};
 use super::Run;
+use super::budget::Account;
 use super::gather::Candidate;
 use crate::error::StoreError;
-use crate::limits::CHUNKS_IN_FLIGHT;
+use crate::limits::{
+    CHUNKS_ASKED_AGAIN, CHUNKS_IN_FLIGHT, MESSAGES_IN_FLIGHT, QUARANTINE_MESSAGE_BYTES,
+};
 use crate::mesh::Lookup;
 use crate::store::{
     Authorship, HeldPrekey, InboxMessage, MessageNumber, NewIntro, Reason, Received, Succession,
@@ -21,6 +28,9 @@ use crate::store::{
 
 /// Rounds of questions that one decision may need: rotations of all contacts once, identities once, and one to spare.
 const QUESTION_ROUNDS: usize = 3;
+
+/// The ways in which one message was found.
+type Ways = Vec<Arc<Candidate>>;
 
 /// What became of a message in this run.
 pub(super) enum Outcome {
@@ -36,7 +46,16 @@ pub(super) enum Outcome {
 enum Attempt {
     Inbox(InboxMessage),
     Quarantine(NewIntro),
-    Incomplete,
+    Incomplete(Shortfall),
+}
+
+/// Why chunks are missing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shortfall {
+    /// They are not there, or could not be asked for.
+    Missing,
+    /// The sender has used up the queries of this run.
+    Budget,
 }
 
 /// Why a way to get a message leads nowhere.
@@ -61,23 +80,34 @@ impl From<StoreError> for Refusal {
 }
 
 impl Run<'_> {
-    /// Decides about every message found, all at once; each decision is in the state as soon as it is made.
+    /// Decides about every message found, all senders at once and a few messages of each, oldest first; each decision is in the
+    /// state as soon as it is made.
     pub(super) async fn decide(&self) {
-        let found: Vec<Vec<Arc<Candidate>>> = self.with_state(|state| {
-            state
-                .messages
-                .iter()
-                .map(|message| message.candidates.clone())
-                .collect()
+        let mut of_sender: HashMap<SigningPublicKey, Vec<(usize, Ways)>> = HashMap::new();
+        self.with_state(|state| {
+            for (index, message) in state.messages.iter().enumerate() {
+                if let Some(first) = message.candidates.first() {
+                    of_sender
+                        .entry(first.manifest.sender)
+                        .or_default()
+                        .push((index, message.candidates.clone()));
+                }
+            }
         });
-        let mut deciding: FuturesUnordered<_> = found
-            .iter()
-            .enumerate()
-            .map(async |(index, candidates)| (index, self.outcome(candidates).await))
-            .collect();
-        while let Some((index, outcome)) = deciding.next().await {
-            self.with_state(|state| state.messages[index].outcome = Some(outcome));
-        }
+        join_all(of_sender.into_values().map(async |mut messages| {
+            messages.sort_by_key(|(_, candidates)| candidates.first().map(|c| c.manifest.ts));
+            stream::iter(messages)
+                .for_each_concurrent(MESSAGES_IN_FLIGHT, async |(index, candidates)| {
+                    let outcome = self.outcome(&candidates).await;
+                    self.with_state(|state| {
+                        if let Some(message) = state.messages.get_mut(index) {
+                            message.outcome = Some(outcome);
+                        }
+                    });
+                })
+                .await;
+        }))
+        .await;
     }
 
     /// Tries the ways that may lead to the inbox first: a copy in a stranger's zone must not send the original to the quarantine.
@@ -109,8 +139,14 @@ impl Run<'_> {
                     return Outcome::Ready(Box::new(Received::Inbox(message)));
                 }
                 Ok(Attempt::Quarantine(intro)) => quarantine = quarantine.or(Some(intro)),
-                Ok(Attempt::Incomplete) => {
-                    let refusal = Refusal::new("incomplete", "chunks are missing");
+                Ok(Attempt::Incomplete(shortfall)) => {
+                    let refusal = match shortfall {
+                        Shortfall::Missing => Refusal::new("incomplete", "chunks are missing"),
+                        Shortfall::Budget => Refusal::new(
+                            "too-many-queries",
+                            "the rest of this sender's messages is left for a later run",
+                        ),
+                    };
                     self.drop_candidate(candidate, refusal);
                     let manifest = &candidate.manifest;
                     let prekey = manifest.prekey.filter(|_| known).map(|id| HeldPrekey {
@@ -142,12 +178,7 @@ impl Run<'_> {
             let Admission::NeedRotations(questions) = admission else {
                 break;
             };
-            let asked = questions
-                .iter()
-                .map(|question| rotation_values(&self.lookups, question));
-            for (question, values) in questions.iter().zip(join_all(asked).await) {
-                rotations.learn(question, values.iter().map(String::as_str), self.now);
-            }
+            self.learn(&questions, &mut rotations).await;
             admission = self
                 .receiver
                 .admit(manifest, candidate.origin(), &rotations, self.now);
@@ -160,11 +191,26 @@ impl Run<'_> {
             }
         };
         let (store, signer, msg_id) = (self.session.store, &manifest.sender, &manifest.msg_id);
+        let is_stranger = matches!(standing, Standing::Stranger { .. });
         if store.is_replay(signer, msg_id)? {
-            let stranger = matches!(standing, Standing::Stranger { .. });
-            if stranger || !store.is_quarantined(signer, msg_id)? {
+            let Some(row) = store.intro_of(signer, msg_id)? else {
                 return Err(Refusal::new("replay", "nothing new"));
+            };
+            // The row itself is judged again; only one that came through another zone, or names no sender, is fetched anew.
+            if is_stranger || (row.zone == candidate.zone && row.sender_id.is_some()) {
+                return Err(Refusal::new(
+                    "already-pending",
+                    "it waits in the quarantine",
+                ));
             }
+        }
+        if standing == (Standing::Stranger { pinned_as: None })
+            && manifest.plan.capacity() > QUARANTINE_MESSAGE_BYTES
+        {
+            return Err(Refusal::new(
+                "intro-too-large",
+                "longer than the quarantine takes from a stranger",
+            ));
         }
         let shares = Shares::new(manifest, hashes)
             .map_err(|error| Refusal::new("unusable-manifest", error))?;
@@ -191,22 +237,17 @@ impl Run<'_> {
         let key = prekey
             .as_ref()
             .unwrap_or_else(|| self.session.identity.agreement());
-        self.collect(candidate, standing, &mut shares).await;
-        if !shares.is_complete() {
-            return Ok(Attempt::Incomplete);
+        let account = account_of(candidate, standing);
+        let shortfall = self.collect(candidate, account, &mut shares).await;
+        if let Some(shortfall) = shortfall {
+            return Ok(Attempt::Incomplete(shortfall));
         }
         let opened = open(manifest, &shares, key, self.now)
             .map_err(|error| Refusal::new("decrypt-failed", error))?;
-        match self.judge(&Author::of(manifest, &opened), standing).await {
+        let author = Author::of(manifest, &opened);
+        match self.judge(account, &author, standing).await {
             Decision::Inbox { label, proof } => {
-                let succession = match &proof {
-                    Proof::Rotation { label, old, .. } => Some(Succession {
-                        contact: label.clone(),
-                        old: *old,
-                        new: manifest.sender,
-                    }),
-                    _ => None,
-                };
+                let (authorship, succession) = provenance(proof, manifest.sender);
                 Ok(Attempt::Inbox(InboxMessage {
                     number: MessageNumber::UNSTORED,
                     signer: manifest.sender,
@@ -216,14 +257,10 @@ impl Run<'_> {
                     manifest_ts: manifest.ts,
                     expires: manifest.exp,
                     received: self.now,
-                    contact: self.contact_label(candidate, standing),
+                    contact: self.contact_label(&manifest.sender, standing),
                     address: label,
                     prekey: manifest.prekey,
-                    authorship: if proof == Proof::Unverified {
-                        Authorship::Unverified
-                    } else {
-                        Authorship::Proven
-                    },
+                    authorship,
                     succession,
                 }))
             }
@@ -240,18 +277,39 @@ impl Run<'_> {
         }
     }
 
-    /// The second gate, with the look-ups that it asks for.
-    async fn judge(&self, author: &Author, standing: &Standing) -> Decision {
+    /// Tells what became of contacts' keys. These look-ups are the user's business: their names are those of contacts.
+    pub(super) async fn learn(&self, questions: &[RotationQuestion], rotations: &mut Rotations) {
+        let asked = questions
+            .iter()
+            .map(|question| rotation_values(&self.lookups, question));
+        for (question, values) in questions.iter().zip(join_all(asked).await) {
+            rotations.learn(question, values.iter().map(String::as_str), self.now);
+        }
+    }
+
+    /// The second gate, with the look-ups that it asks for. The sender chooses the address that it claims, so they are on its account.
+    pub(super) async fn judge(
+        &self,
+        account: Account,
+        author: &Author,
+        standing: &Standing,
+    ) -> Decision {
         let mut identities = Identities::default();
         let mut decision = self.receiver.judge(author, standing, &identities);
         for _ in 0..QUESTION_ROUNDS {
             let Decision::NeedIdentities(questions) = decision else {
                 break;
             };
-            let asked = questions
-                .iter()
-                .map(|question| identity_finding(&self.lookups, question));
-            let findings = join_all(asked).await;
+            let findings = join_all(questions.iter().map(async |question| {
+                let mut names = question.owner_names();
+                names.retain(|name| !self.lookups.is_known(name));
+                if self.budget.spend(account, names.len()) {
+                    identity_finding(&self.lookups, question).await
+                } else {
+                    Finding::Unreachable
+                }
+            }))
+            .await;
             for (question, finding) in questions.into_iter().zip(findings) {
                 identities.learn(question, finding);
             }
@@ -262,12 +320,12 @@ impl Run<'_> {
 
     /// Fetches chunks, data before parity, never more at a time than are needed, until enough are held or too many are missing. What
     /// could not be asked is asked once more (client.md 10.5).
-    async fn collect(&self, candidate: &Candidate, standing: &Standing, shares: &mut Shares) {
-        let account = if matches!(standing, Standing::Stranger { .. }) {
-            Account::Stranger
-        } else {
-            Account::Own
-        };
+    async fn collect(
+        &self,
+        candidate: &Candidate,
+        account: Account,
+        shares: &mut Shares,
+    ) -> Option<Shortfall> {
         let mut missing = 0;
         let mut unasked = Vec::new();
         let indices: Vec<u16> = shares.wanted().collect();
@@ -276,10 +334,15 @@ impl Run<'_> {
         loop {
             while fetching.len() < shares.needed().min(CHUNKS_IN_FLIGHT) {
                 let Some(index) = next.next() else { break };
-                fetching.push(self.chunk(candidate, account, index));
+                let owner = chunk_name(candidate, index);
+                fetching
+                    .push(async move { (index, self.txt(account, &candidate.zone, &owner).await) });
             }
             let Some((index, answer)) = fetching.next().await else {
                 break;
+            };
+            let Some(answer) = answer else {
+                return Some(Shortfall::Budget);
             };
             if let Lookup::Unreachable(_) = &answer {
                 unasked.push(index);
@@ -287,52 +350,39 @@ impl Run<'_> {
             if !offer(shares, index, &answer) {
                 missing += 1;
                 if shares.hopeless(missing) && unasked.is_empty() {
-                    return;
+                    return Some(Shortfall::Missing);
                 }
             }
         }
         drop(fetching);
-        for index in unasked {
-            if shares.is_complete() {
-                return;
+        unasked.truncate(CHUNKS_ASKED_AGAIN);
+        if !shares.is_complete() {
+            let again = unasked.into_iter().map(|index| {
+                let owner = chunk_name(candidate, index);
+                async move {
+                    let answer = self.lookups.txt_again(&candidate.zone, &owner).await;
+                    (index, answer)
+                }
+            });
+            for (index, answer) in join_all(again).await {
+                offer(shares, index, &answer);
             }
-            let manifest = &candidate.manifest;
-            let owner = chunk_owner(
-                &manifest.msg_id,
-                &manifest.recipient,
-                &manifest.sender,
-                index,
-                &candidate.zone,
-            );
-            let answer = self.lookups.txt_again(&candidate.zone, &owner).await;
-            offer(shares, index, &answer);
         }
+        (!shares.is_complete()).then_some(Shortfall::Missing)
     }
 
-    async fn chunk(&self, candidate: &Candidate, account: Account, index: u16) -> (u16, Lookup) {
-        let manifest = &candidate.manifest;
-        let owner = chunk_owner(
-            &manifest.msg_id,
-            &manifest.recipient,
-            &manifest.sender,
-            index,
-            &candidate.zone,
-        );
-        (
-            index,
-            self.lookups.txt_for(account, &candidate.zone, &owner).await,
-        )
-    }
-
-    /// The contact that a message comes from.
-    fn contact_label(&self, candidate: &Candidate, standing: &Standing) -> Option<String> {
+    /// The contact that a key belongs to, as it stands.
+    pub(super) fn contact_label(
+        &self,
+        signer: &SigningPublicKey,
+        standing: &Standing,
+    ) -> Option<String> {
         match standing {
             Standing::Rotated { label, .. } => Some(label.clone()),
             _ => {
-                let pins = self.receiver.pins.iter();
-                pins.filter(|pin| pin.signing == Some(candidate.manifest.sender))
+                let mut pins = self.receiver.pins.iter();
+                pins.find(|pin| pin.signing == Some(*signer))
                     .map(|pin| pin.label.clone())
-                    .next()
             }
         }
     }
@@ -341,6 +391,47 @@ impl Run<'_> {
         let whose = Some((candidate.manifest.sender, candidate.manifest.msg_id));
         self.drop_record(&candidate.zone, refusal.code, refusal.reason, whose);
     }
+}
+
+/// What the inbox says about who wrote a message.
+pub(super) fn provenance(
+    proof: Proof,
+    signer: SigningPublicKey,
+) -> (Authorship, Option<Succession>) {
+    match proof {
+        Proof::Unverified => (Authorship::Unverified, None),
+        Proof::PinnedKey | Proof::Record(_) => (Authorship::Proven, None),
+        Proof::Rotation { label, old, .. } => {
+            let succession = Succession {
+                contact: label,
+                old,
+                new: signer,
+            };
+            (Authorship::Proven, Some(succession))
+        }
+    }
+}
+
+fn account_of(candidate: &Candidate, standing: &Standing) -> Account {
+    let sender = candidate.manifest.sender;
+    match standing {
+        Standing::Stranger { pinned_as: None } | Standing::FirstUse => Account::Stranger(sender),
+        // Also somebody pinned for another zone than this one.
+        Standing::Pinned | Standing::Rotated { .. } | Standing::Stranger { .. } => {
+            Account::Contact(sender)
+        }
+    }
+}
+
+fn chunk_name(candidate: &Candidate, index: u16) -> OwnerName {
+    let manifest = &candidate.manifest;
+    chunk_owner(
+        &manifest.msg_id,
+        &manifest.recipient,
+        &manifest.sender,
+        index,
+        &candidate.zone,
+    )
 }
 
 fn offer(shares: &mut Shares, index: u16, answer: &Lookup) -> bool {

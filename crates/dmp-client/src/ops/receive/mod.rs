@@ -1,27 +1,39 @@
 //! Receiving (client.md 10, crypto.md 15): look everywhere at once, decide about each message for itself, store what is ready in one
 //! transaction. Nothing in any message, record or answer can abort a run or lose another message (D16).
 
+mod budget;
+mod clear;
 mod gather;
 mod message;
+mod rhythm;
+mod waiting;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dmp_core::id::{MsgId, UnixTime};
 use dmp_core::keys::SigningPublicKey;
 use dmp_core::name::Zone;
+use dmp_core::owner::OwnerName;
+use dmp_core::record::Manifest;
+use dmp_core::signed::Verified;
 use dmp_core::trust::{Pin, Receiver};
+use futures_util::future::join;
 use thiserror::Error;
 
+use self::budget::Budget;
+use self::clear::OwnRecord;
+pub use self::clear::clear_away;
 use self::gather::Candidate;
 use self::message::Outcome;
+pub use self::rhythm::{Rhythm, Turn};
 use super::Session;
 use super::lookup::Lookups;
-use super::publish::delete_values;
 use crate::error::{Fault, StoreError};
-use crate::limits::{LOCK_POLL, LOCK_WAIT, RECEIVE_DEADLINE, WITHDRAW_DEADLINE};
-use crate::store::{HeldPrekey, InboxMessage, Intro, Received, RunLock};
+use crate::limits::{LOCK_POLL, LOCK_WAIT, RECEIVE_DEADLINE};
+use crate::mesh::Operation;
+use crate::store::{Committed, HeldPrekey, InboxMessage, Intro, Received, RunLock};
 
 /// Which places are looked at (federation.md 3.7). Providers always are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -63,10 +75,12 @@ pub struct ReceiveReport {
     pub inbox: Vec<InboxMessage>,
     /// Rows that are new in the quarantine.
     pub intros: Vec<Intro>,
+    /// Waiting messages of strangers that were given up: for want of room, or after their time.
+    pub given_up: usize,
     /// Polled zones that could not be asked, wholly or partly.
     pub unreachable: Vec<UnreachableZone>,
-    /// Polled zones that answered.
-    pub reached: usize,
+    /// Polled zones that answered, wholly or partly.
+    pub answered: Vec<Zone>,
     /// Live messages that are not complete yet; a later run tries again.
     pub waiting: usize,
     /// What was dropped, and why.
@@ -79,13 +93,15 @@ pub struct ReceiveReport {
     pub live_prekeys: usize,
     /// Queries sent.
     pub queries: usize,
+    /// Deletions of records in the own zone that nobody needs any more ([`clear_away`]).
+    pub finished: Vec<Operation>,
 }
 
 impl ReceiveReport {
     /// Whether no polled zone answered and there is nothing to show.
     #[must_use]
     pub fn is_cut_off(&self) -> bool {
-        self.reached == 0
+        self.answered.is_empty()
             && !self.unreachable.is_empty()
             && self.inbox.is_empty()
             && self.intros.is_empty()
@@ -144,7 +160,7 @@ impl ReceiveError {
     }
 }
 
-/// One run over everything that may hold a message for this user.
+/// One run over everything that may hold a message for this user. Show what it found, mark it as shown, then [`clear_away`].
 ///
 /// # Errors
 /// [`ReceiveError`]. That zones could not be asked is not an error but in the report.
@@ -155,6 +171,7 @@ pub async fn receive(
     let _lock = lock(session).await?;
     let now = session.clock.now();
     session.store.purge(now)?;
+    let expired = session.store.expire_intros(now)?;
     let contacts = session.store.contacts()?;
     let pins: Vec<Pin> = contacts.iter().map(|contact| contact.pin()).collect();
     let denylist: HashSet<SigningPublicKey> = session
@@ -175,9 +192,13 @@ pub async fn receive(
             rotation: session.profile.rotation,
         },
         lookups: Lookups::new(session.reader),
+        budget: Budget::default(),
         state: Mutex::default(),
     };
-    let mut report = ReceiveReport::default();
+    let mut report = ReceiveReport {
+        given_up: expired,
+        ..ReceiveReport::default()
+    };
     let somebody_pinned = pins.iter().any(|pin| pin.signing.is_some());
     let phases = match request.phases {
         Phases::PrimaryOncePinned if somebody_pinned => Phases::PrimaryOnly,
@@ -198,26 +219,33 @@ pub async fn receive(
     }
     tokio::select! {
         biased;
-        () = run.decide() => {}
+        ((), reconsidered) = join(run.decide(), run.reconsider()) => reconsidered?,
         () = deadline => report.timed_out = true,
     }
-    let state = run
+    let mut state = run
         .state
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner);
-    let committed = commit(session, &pins, &state, now)?;
-    for id in committed {
+    let committed = commit(session, &pins, &mut state, now)?;
+    for id in committed.quarantined {
         report.intros.extend(session.store.intro(id)?);
     }
-    // Also after the deadline: a prekey that stays visible costs somebody a message.
-    tokio::select! {
-        biased;
-        withdrawn = withdraw(session) => withdrawn?,
-        () = session.clock.sleep(WITHDRAW_DEADLINE) => {}
+    report.given_up += committed.displaced.len();
+    for displaced in committed.displaced {
+        state.dropped.push(Dropped {
+            code: "quarantine-full",
+            reason: "gave way to other strangers' messages".to_owned(),
+            zone: displaced.zone,
+            signer: Some(displaced.signer),
+            msg_id: Some(displaced.msg_id),
+        });
     }
+    report.finished = clear::finished(session, &state, now)?;
     for zone in &state.polled {
         let health = run.lookups.health(zone);
-        report.reached += usize::from(health.answered > 0);
+        if health.answered > 0 {
+            report.answered.push(zone.clone());
+        }
         if health.failed > 0 || health.answered == 0 {
             let reason = if health.failed > 0 {
                 health.reason
@@ -249,6 +277,7 @@ struct Run<'a> {
     now: UnixTime,
     receiver: Receiver<'a>,
     lookups: Lookups<'a>,
+    budget: Budget,
     state: Mutex<State>,
 }
 
@@ -256,7 +285,11 @@ struct Run<'a> {
 #[derive(Default)]
 struct State {
     polled: Vec<Zone>,
+    slots: HashMap<OwnerName, Arc<[Verified<Manifest>]>>,
     messages: Vec<Message>,
+    /// Rows of the quarantine that are for the inbox now.
+    released: Vec<Received>,
+    own_records: Vec<OwnRecord>,
     dropped: Vec<Dropped>,
 }
 
@@ -315,11 +348,11 @@ async fn lock(session: &Session<'_>) -> Result<RunLock, StoreError> {
 fn commit(
     session: &Session<'_>,
     pins: &[Pin],
-    state: &State,
+    state: &mut State,
     now: UnixTime,
-) -> Result<Vec<crate::store::IntroId>, StoreError> {
+) -> Result<Committed, StoreError> {
     let mut held = Vec::new();
-    let mut ready: Vec<Received> = Vec::new();
+    let mut ready: Vec<Received> = std::mem::take(&mut state.released);
     for message in &state.messages {
         match &message.outcome {
             Some(Outcome::Ready(received)) => ready.push(received.as_ref().clone()),
@@ -339,27 +372,7 @@ fn commit(
         }
     }
     if ready.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Committed::default());
     }
-    Ok(session
-        .store
-        .commit_received(ready, &held, now)?
-        .quarantined)
-}
-
-/// Removes the published values of consumed prekeys, so that nobody picks them any more; what fails is tried again next time.
-async fn withdraw(session: &Session<'_>) -> Result<(), StoreError> {
-    let pending = session.store.withdrawals()?;
-    let values: Vec<String> = pending
-        .iter()
-        .map(|withdrawal| withdrawal.value.clone())
-        .collect();
-    let gone = delete_values(session, &session.profile.prekey_owner(), &values).await;
-    let done: Vec<_> = pending
-        .into_iter()
-        .zip(gone)
-        .filter(|(_, gone)| *gone)
-        .map(|(withdrawal, _)| withdrawal)
-        .collect();
-    session.store.forget_withdrawals(&done)
+    session.store.commit_received(ready, &held, now)
 }

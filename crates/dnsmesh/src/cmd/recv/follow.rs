@@ -1,0 +1,149 @@
+//! `recv --follow`: looks again and again, hands messages over as they come, tells changes of the network once.
+//!
+//! Whatever ends it, nothing is lost: a message is in the store before it is printed, and counts as shown only after the write.
+
+use std::time::Duration;
+
+use dmp_client::connect::Connection;
+use dmp_client::error::StoreError;
+use dmp_client::limits::{FOLLOW_RUN_MIN, RECEIVE_DEADLINE};
+use dmp_client::mesh::system_random;
+use dmp_client::ops::{ReceiveError, ReceiveReport, ReceiveRequest, Rhythm, clear_away, receive};
+use dmp_core::id::UnixTime;
+use tokio::time::{Instant, sleep_until};
+
+use super::mail::{
+    Detail, dropped_json, dropped_text, intro_json, intros_line, json_of, standing_notes, text_of,
+};
+use super::outages::Outages;
+use super::{detail, hand_over, phases};
+use crate::args::mail::RecvArgs;
+use crate::context::{Context, Online};
+use crate::exit::{Exit, Failure};
+use crate::report::Format;
+use crate::time::now;
+
+/// What a run tells besides messages, remembered so that it is told when it changes.
+#[derive(Default)]
+struct Told {
+    outages: Outages,
+    notes: Vec<String>,
+    is_waiting_for_other: bool,
+}
+
+/// Runs until the time is over, the reader of the output is gone, or the store fails. Ctrl-C ends the process from outside.
+pub(super) async fn follow(
+    context: &Context,
+    mut online: Online,
+    args: &RecvArgs,
+) -> Result<Exit, Failure> {
+    let interval = |seconds: i64| Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+    let mut rhythm = Rhythm::new(
+        phases(args, &online),
+        interval(online.config.recv_primary_interval_seconds),
+        interval(online.config.recv_secondary_interval_seconds),
+    );
+    let end = args
+        .span
+        .map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let mut told = Told::default();
+    let mut turn = rhythm.first();
+    loop {
+        let due = Instant::now() + turn.wait;
+        if let Some(end) = end.filter(|end| *end <= due) {
+            sleep_until(end).await;
+            return Ok(Exit::Done);
+        }
+        sleep_until(due).await;
+        // Resolvers that were given up for one run deserve another try, and a token may have been renewed.
+        online.connection = Connection::new(
+            &online.config,
+            &context.home,
+            context.connect_options(),
+            now(),
+        )?;
+        let left = end.map_or(RECEIVE_DEADLINE, |end| {
+            end.saturating_duration_since(Instant::now())
+        });
+        let request = ReceiveRequest {
+            phases: turn.phases,
+            deadline: left.clamp(FOLLOW_RUN_MIN, RECEIVE_DEADLINE),
+        };
+        let report = match receive(&online.session(), &request).await {
+            Ok(report) => {
+                told.is_waiting_for_other = false;
+                report
+            }
+            Err(ReceiveError::Store(locked @ StoreError::Locked { .. })) => {
+                if !std::mem::replace(&mut told.is_waiting_for_other, true) {
+                    context.format.note(&format!("note: {locked}; waiting"));
+                }
+                turn = rhythm.next(&ReceiveReport::default(), &mut system_random());
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        turn = rhythm.next(&report, &mut system_random());
+        tell_notes(context.format, &report, &mut told, detail(args));
+        if !hand_out(context, &online, args, report).await? {
+            return Ok(Exit::Done);
+        }
+    }
+}
+
+/// Tells what has changed since the last run.
+fn tell_notes(format: Format, report: &ReceiveReport, told: &mut Told, detail: Detail) {
+    for line in told.outages.note(report) {
+        format.note(&line);
+    }
+    let notes = standing_notes(report);
+    for note in notes.iter().filter(|note| !told.notes.contains(note)) {
+        format.note(note);
+    }
+    told.notes = notes;
+    if detail == Detail::Everything && format == Format::Text {
+        for dropped in &report.dropped {
+            format.note(&dropped_text(dropped));
+        }
+    }
+}
+
+/// Hands over what came and clears it away; `false` if nobody reads the output any more.
+async fn hand_out(
+    context: &Context,
+    online: &Online,
+    args: &RecvArgs,
+    report: ReceiveReport,
+) -> Result<bool, Failure> {
+    if args.exec.is_some() {
+        hand_over(context, online, args, &report).await?;
+    } else {
+        for message in &report.inbox {
+            let text = match context.format {
+                Format::Text => text_of(message),
+                Format::Json => json_of(message),
+            };
+            if !context.format.put(&text)? {
+                return Ok(false);
+            }
+            online
+                .store
+                .mark_shown(&[message.number], UnixTime::new(now()))?;
+        }
+    }
+    let rest = match context.format {
+        Format::Text => intros_line(&report.intros),
+        Format::Json => {
+            let mut json: String = report.intros.iter().map(intro_json).collect();
+            if detail(args) == Detail::Everything {
+                json.extend(report.dropped.iter().map(dropped_json));
+            }
+            json
+        }
+    };
+    if !context.format.put(&rest)? {
+        return Ok(false);
+    }
+    clear_away(&online.session(), &report).await?;
+    Ok(true)
+}
