@@ -17,7 +17,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{ArgAction, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use config::SettingCommand;
 use contacts::ContactsCommand;
@@ -50,6 +50,18 @@ pub(crate) struct Args {
     /// Print JSON instead of text; warnings and errors too
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Print no notes and no advice; warnings and errors stay
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Say on standard error what is done; twice for more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Ask nothing: what would be a question is an error that says how to answer it
+    #[arg(long, global = true)]
+    pub(crate) no_input: bool,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    pub(crate) color: When,
     /// What to do
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -67,13 +79,42 @@ impl Args {
             }
             _ => {}
         }
-        let args = Self::try_parse_from(arguments)?;
-        if let Command::User(UserCommand::Contacts(command)) = &args.command {
-            let wrong = |reason| Self::command().error(ErrorKind::MissingRequiredArgument, reason);
-            command.check().map_err(wrong)?;
+        // Help is printed before there are arguments.
+        let color = match arguments.windows(2).find_map(asked_color) {
+            Some(When::Always) => ColorChoice::Always,
+            Some(When::Never) => ColorChoice::Never,
+            Some(When::Auto) | None => ColorChoice::Auto,
+        };
+        let mut command = Self::command().color(color);
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        let args = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+        if let Command::User(UserCommand::Contacts(verb)) = &args.command {
+            let wrong = |reason| command.error(ErrorKind::MissingRequiredArgument, reason);
+            verb.check().map_err(wrong)?;
         }
         Ok(args)
     }
+}
+
+/// `--color WHEN` or `--color=WHEN`.
+fn asked_color(words: &[OsString]) -> Option<When> {
+    let words: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
+    let when = match *words {
+        ["--color", when] => when,
+        [word, ..] => word.strip_prefix("--color=")?,
+        [] => return None,
+    };
+    When::from_str(when, false).ok()
+}
+
+/// `--color`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum When {
+    // On a terminal, unless NO_COLOR, CLICOLOR_FORCE or TERM=dumb says otherwise.
+    #[default]
+    Auto,
+    Always,
+    Never,
 }
 
 /// All verbs.

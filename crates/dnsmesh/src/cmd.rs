@@ -22,7 +22,8 @@ use crate::context::Context;
 use crate::demo;
 use crate::exit::{Exit, Failure};
 use crate::report::{Format, Report};
-use crate::{logging, prompt};
+use crate::terminal::{Manners, Progress};
+use crate::{logging, prompt, terminal};
 
 /// What a verb returns.
 pub(crate) type Outcome = Result<Box<dyn Report>, Failure>;
@@ -34,6 +35,13 @@ pub(crate) fn run(args: Args) -> Exit {
     } else {
         Format::Text
     };
+    terminal::configure(Manners {
+        quiet: args.quiet,
+        no_input: args.no_input,
+        color: args.color,
+        json: args.json,
+    });
+    let verbose = args.verbose;
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -48,12 +56,13 @@ pub(crate) fn run(args: Args) -> Exit {
             Command::Node(args) => node::perform(args, format).await,
             Command::Demo(args) => demo::run(args).await,
             Command::User(command) => {
-                logging::show_warnings();
+                logging::show_warnings(verbose, format);
                 end_on_interrupt()?;
                 let context = Context::of_process(args.config_home, args.tokens_home, format)?;
-                perform(&context, command)
-                    .await
-                    .map(|report| format.print(report.as_ref()))
+                let progress = long_work(&command).map(Progress::begin);
+                let outcome = perform(&context, command).await;
+                drop(progress);
+                outcome.map(|report| format.print(report.as_ref()))
             }
         }
     });
@@ -68,10 +77,23 @@ fn end_on_interrupt() -> Result<(), Failure> {
     tokio::spawn(async move {
         if interrupts.recv().await.is_some() {
             prompt::restore_terminal();
+            terminal::leave();
             std::process::exit(i32::from(Exit::Interrupted.status()));
         }
     });
     Ok(())
+}
+
+/// What to say while a verb works that may take long.
+fn long_work(command: &UserCommand) -> Option<&'static str> {
+    match command {
+        UserCommand::Send(_) => Some("sending"),
+        UserCommand::Recv(_) => Some("looking for messages"),
+        UserCommand::Identity(_) => Some("working on identities"),
+        UserCommand::Resolvers(_) => Some("asking resolvers"),
+        UserCommand::Register(_) | UserCommand::Tsig(_) => Some("registering"),
+        _ => None,
+    }
 }
 
 async fn perform(context: &Context, command: UserCommand) -> Outcome {

@@ -139,6 +139,7 @@ impl Context {
 
     /// Reads the configuration and tells what had to be made private.
     pub(crate) fn config(&self) -> Result<Config, Failure> {
+        tracing::info!(path = %self.home.config_path().display(), "reading the configuration");
         let config = self.home.load_config()?;
         for path in self.home.tighten()? {
             self.format.note(&format!(
@@ -191,6 +192,7 @@ impl Context {
                 path.display()
             ));
         }
+        tracing::debug!("deriving the keys from passphrase and salt");
         let derived = Identity::derive(&passphrase.text, &config.salt()?);
         let identity = derived.map_err(|error| Failure::user("passphrase-unusable", error))?;
         match passphrase::check_tripwire(&mut config, &identity.signing_public()) {

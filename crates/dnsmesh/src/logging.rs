@@ -12,7 +12,7 @@ use dmp_node::config::{LogConfig, LogFormat, LogLevel};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
@@ -20,8 +20,8 @@ use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::screen;
 use crate::time::utc;
+use crate::{report, screen, terminal};
 
 /// The node's log while it is shown.
 pub(crate) struct NodeLog {
@@ -34,7 +34,10 @@ pub(crate) fn show_node_log(config: &LogConfig) -> NodeLog {
     let (filter, level) = reload::Layer::new(threshold(config));
     let format = Format::new(config.format);
     let lines = tracing_subscriber::fmt::layer()
-        .event_format(Line(format.clone()))
+        .event_format(Line {
+            format: format.clone(),
+            schema: None,
+        })
         .with_writer(io::stdout);
     // Only a second call in the same process could fail.
     let _ = tracing_subscriber::registry()
@@ -62,13 +65,47 @@ fn threshold(config: &LogConfig) -> LevelFilter {
     }
 }
 
-/// Shows what libraries warn about on standard error.
-pub(crate) fn show_warnings() {
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::WARN)
-        .event_format(Line(Format::new(LogFormat::Text)))
-        .with_writer(io::stderr);
-    let _ = subscriber.try_init();
+/// Shows on standard error what libraries warn about, and with `-v` and `-vv` what our own are doing. Others stay at warnings: what they
+/// say at length may hold what must not be told.
+pub(crate) fn show_warnings(verbose: u8, format: report::Format) {
+    let ours = match verbose {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
+    };
+    let filter = Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_targets(OURS.map(|name| (name, ours)));
+    let form = match format {
+        report::Format::Text => LogFormat::Text,
+        report::Format::Json => LogFormat::Json,
+    };
+    let lines = tracing_subscriber::fmt::layer()
+        .event_format(Line {
+            format: Format::new(form),
+            schema: Some("dmp.log/1"),
+        })
+        .with_writer(|| AloneOnStderr);
+    let _ = tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .try_init();
+}
+
+/// The crates whose words are known.
+const OURS: [&str; 5] = ["dnsmesh", "dmp_client", "dmp_core", "dmp_dns", "dmp_net"];
+
+/// Standard error, with the progress out of the way.
+struct AloneOnStderr;
+
+impl io::Write for AloneOnStderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        terminal::alone(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }
 
 /// The form of the next line.
@@ -93,7 +130,11 @@ impl Format {
 }
 
 /// One event as one line.
-struct Line(Format);
+struct Line {
+    format: Format,
+    /// The schema that its JSON form names, if it does.
+    schema: Option<&'static str>,
+}
 
 impl<S, N> FormatEvent<S, N> for Line
 where
@@ -108,6 +149,9 @@ where
     ) -> fmt::Result {
         let mut content = Content::default();
         event.record(&mut content);
+        if let (LogFormat::Json, Some(schema)) = (self.format.current(), self.schema) {
+            content.extras.insert("schema".to_owned(), schema.into());
+        }
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
@@ -116,7 +160,7 @@ where
             millis: since.subsec_millis(),
         };
         let line = content.line(
-            self.0.current(),
+            self.format.current(),
             &moment,
             event.metadata().level(),
             event.metadata().target(),

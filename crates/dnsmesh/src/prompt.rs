@@ -9,6 +9,7 @@ use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 use zeroize::Zeroizing;
 
 use crate::exit::Failure;
+use crate::terminal;
 
 /// What standard input is for in this command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,19 +25,32 @@ static SILENCED: Mutex<Option<(File, Termios)>> = Mutex::new(None);
 
 /// Asks for a secret.
 pub(crate) fn secret(question: &str, input: StandardInput) -> io::Result<Zeroizing<String>> {
-    match OpenOptions::new().read(true).write(true).open("/dev/tty") {
-        Ok(terminal) => ask(terminal, question),
-        Err(_) if input == StandardInput::Free => read_line(io::stdin().lock()),
-        Err(_) => Err(io::Error::other("there is no terminal to ask on")),
-    }
+    may_ask()?;
+    terminal::alone(
+        || match OpenOptions::new().read(true).write(true).open("/dev/tty") {
+            Ok(terminal) => ask(terminal, question),
+            Err(_) if input == StandardInput::Free => read_line(io::stdin().lock()),
+            Err(_) => Err(io::Error::other("there is no terminal to ask on")),
+        },
+    )
 }
 
 /// Asks for something that is no secret. Blanks around the answer do not count.
 pub(crate) fn line(question: &str) -> io::Result<String> {
-    let mut terminal = io::stderr().lock();
-    terminal.write_all(question.as_bytes())?;
-    terminal.flush()?;
-    Ok(read_line(io::stdin().lock())?.trim().to_owned())
+    may_ask()?;
+    terminal::alone(|| {
+        let mut terminal = io::stderr().lock();
+        terminal.write_all(question.as_bytes())?;
+        terminal.flush()?;
+        Ok(read_line(io::stdin().lock())?.trim().to_owned())
+    })
+}
+
+fn may_ask() -> io::Result<()> {
+    match terminal::may_ask() {
+        true => Ok(()),
+        false => Err(io::Error::other("--no-input forbids to ask")),
+    }
 }
 
 /// Asks a question that only `y` or `yes` answers in favour (cli.md 3.2).

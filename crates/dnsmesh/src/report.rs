@@ -1,5 +1,6 @@
 //! What a verb has to say, printed as text or as JSON (cli.md 1.3). Each verb returns one report; nothing else prints.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use base64::Engine as _;
@@ -8,7 +9,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::exit::{Exit, Failure};
-use crate::screen;
+use crate::{screen, terminal};
 
 /// The outcome of one verb.
 pub(crate) trait Report {
@@ -51,11 +52,10 @@ impl Format {
         }
         // It may hold a secret that is shown this once.
         let text = Zeroizing::new(match self {
-            Self::Text => report.text(),
+            Self::Text => shown(report.text()),
             Self::Json => report.json(),
         });
-        let mut out = io::stdout().lock();
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        match terminal::alone(|| write_whole(text.as_bytes())) {
             Ok(()) => match report.printed() {
                 Ok(()) => report.exit(),
                 Err(failure) => self.fail(&failure),
@@ -116,8 +116,14 @@ impl Format {
         *exit
     }
 
-    /// Prints a warning or advice on standard error.
+    /// Prints a warning or advice on standard error. A user who wants it quiet gets warnings only.
     pub(crate) fn note(self, text: &str) {
+        let is_grave = ["warning:", "dnsmesh:"]
+            .iter()
+            .any(|word| text.starts_with(word));
+        if !is_grave && !terminal::shows_notes() {
+            return;
+        }
         match self {
             Self::Text => say(&screen::line(text)),
             Self::Json => {
@@ -218,21 +224,39 @@ impl<'a> Body<'a> {
     }
 }
 
-/// Escapes the control characters that JSON leaves alone but a terminal obeys: DEL and C1. They can stand in strings only.
+/// Escapes the characters that JSON leaves alone but a terminal obeys or does not show. They can stand in strings only.
 fn visible(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for character in json.chars() {
-        match character {
-            '\u{7f}'..='\u{9f}' => text.push_str(&format!("\\u{:04x}", u32::from(character))),
-            other => text.push(other),
+        if screen::is_escaped_in_json(character) {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                text.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            text.push(character);
         }
     }
     text
 }
 
+/// A text as it goes to the terminal. Each verb has made visible what is not its own; this sees to what one forgot.
+fn shown(text: String) -> String {
+    let text = match screen::page(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(shown) => shown,
+    };
+    terminal::painted(text, terminal::colors_stdout())
+}
+
+fn write_whole(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
 /// One line on standard error; if nobody can read it there is nobody to tell.
 fn say(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = terminal::alone(|| writeln!(io::stderr().lock(), "{line}"));
 }
 
 #[cfg(test)]

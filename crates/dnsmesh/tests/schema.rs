@@ -50,6 +50,10 @@ fn two_people() {
     alice
         .run(&["config", "set", "allow-tofu", "false", "--json"])
         .expect(0);
+    alice
+        .run(&["identity", "show", "-vv", "--json"])
+        .expect(0)
+        .warns("reading the configuration");
     alice.run(&["resolvers", "list", "--json"]).expect(0);
     alice
         .run(&["resolvers", "test", "--timeout", "0.3", "--json"])

@@ -113,6 +113,11 @@ impl User {
         self
     }
 
+    /// The variables of every run.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.variables.iter().map(|(name, value)| (name, value))
+    }
+
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = program(arguments);
         command

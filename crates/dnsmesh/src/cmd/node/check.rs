@@ -7,6 +7,7 @@ use super::ctl::Target;
 use crate::args::{NodeCheckArgs, NodeHealthArgs};
 use crate::exit::{Exit, Failure};
 use crate::report::{Report, line};
+use crate::terminal::{Paint, paint};
 
 /// Reads the settings as the node would and grades them, and what the network shows of them if that is asked for.
 pub(crate) async fn check(args: NodeCheckArgs) -> Checked {
@@ -42,9 +43,9 @@ impl Report for Checked {
     fn text(&self) -> String {
         let lines = self.0.iter().map(|finding| {
             let grade = match finding.grade {
-                Grade::Ok => "ok  ",
-                Grade::Warn => "warn",
-                Grade::Fail => "fail",
+                Grade::Ok => paint(Paint::Good, "ok") + "  ",
+                Grade::Warn => paint(Paint::Doubtful, "warn"),
+                Grade::Fail => paint(Paint::Bad, "fail"),
             };
             let advice = finding.advice.map(|advice| format!("      {advice}\n"));
             format!("{grade}  {}\n{}", finding.text, advice.unwrap_or_default())

@@ -1,6 +1,6 @@
 //! `node ctl zone dump`: every record in presentation format, which `node load` and other name servers read; in JSON one object a record.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 
 use dmp_node::control::Request;
 use serde::Serialize;
@@ -15,9 +15,10 @@ const OUTSIDE: &str = "; outside the zone: ";
 
 /// Prints the zone as it comes: it may be larger than memory.
 pub(super) async fn dump(target: &Target, format: Format) -> Result<Exit, Failure> {
+    let mut is_deserted = false;
     let mut print = |piece: &str| {
         let mut out = io::stdout().lock();
-        match format {
+        let printed = match format {
             Format::Text => out.write_all(piece.as_bytes()),
             Format::Json => piece
                 .lines()
@@ -25,12 +26,16 @@ pub(super) async fn dump(target: &Target, format: Format) -> Result<Exit, Failur
                 .try_for_each(|record| {
                     out.write_all(line("dmp.node-record/1", &record).as_bytes())
                 }),
-        }
+        };
+        is_deserted = matches!(&printed, Err(error) if error.kind() == ErrorKind::BrokenPipe);
+        printed
     };
-    target
-        .ask_at_length(Request::ZoneDump, &mut print)
-        .await
-        .map(|_| Exit::Done)
+    let dumped = target.ask_at_length(Request::ZoneDump, &mut print).await;
+    // A reader who has gone away wanted no more.
+    if is_deserted {
+        return Ok(Exit::Done);
+    }
+    dumped.map(|_| Exit::Done)
 }
 
 /// A line of the dump.
