@@ -11,6 +11,7 @@ pub mod config;
 pub mod context;
 pub mod control;
 pub mod credentials;
+pub mod federation;
 pub mod http;
 pub mod import;
 pub mod limits;

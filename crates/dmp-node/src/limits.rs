@@ -215,3 +215,10 @@ pub const CLOCK_GAP: u64 = 2 * CLOCK_NOTE;
 pub const SPARE_PAGES: u64 = 1_024;
 /// Pages given back in one commit, so that shrinking never holds up writers: 1 MiB is moved at most.
 pub const SHRINK_PAGES: u32 = 256;
+
+/// Values of one name of another zone that a heartbeat round looks at (federation.md 2.7).
+pub const HEARTBEAT_VALUES_PER_NAME: usize = 20;
+/// Zones asked at the same time: a handful of dead ones must not hold up the round, and no resolver sees a burst.
+pub const HEARTBEAT_ZONES_IN_FLIGHT: usize = 8;
+/// Heartbeats of others that a node passes on (federation.md 2.10).
+pub const HEARTBEAT_PASSED_ON: usize = 50;

@@ -1,0 +1,325 @@
+//! One round of the heartbeat: tell who this node is, ask others who they are, pass on what they say (federation.md 2.7, 2.10).
+//!
+//! It opens no socket and reads no clock, so that a thousand nodes can be simulated in one process.
+
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::sync::Arc;
+
+use dmp_core::endpoint::Endpoint;
+use dmp_core::id::UnixTime;
+use dmp_core::keys::{OperatorKey, SigningPublicKey};
+use dmp_core::record::heartbeat::{Heartbeat, Skew};
+use futures_util::StreamExt;
+use futures_util::stream;
+
+use super::seen::Seen;
+use crate::context::Operation;
+use crate::limits::{HEARTBEAT_VALUES_PER_NAME, HEARTBEAT_ZONES_IN_FLIGHT};
+use crate::zone::Owner;
+
+/// What a round needs of the world around it.
+pub trait Surroundings: Sync {
+    /// The TXT values at a name of another zone, as a resolver tells them; `None` if nobody could be asked.
+    fn ask(&self, name: &Owner) -> impl Future<Output = Option<Vec<String>>> + Send;
+
+    /// The values at a name of the own zone.
+    fn values(&self, name: &Owner) -> Vec<String>;
+
+    /// Applies all of the operations to the own zone, or none and says why.
+    fn write(&self, operations: Vec<Operation>) -> impl Future<Output = Result<(), String>> + Send;
+}
+
+/// What this node says of itself, and how far it looks.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// Where its HTTP API is.
+    pub endpoint: Endpoint,
+    /// Signs its heartbeats.
+    pub key: Arc<OperatorKey>,
+    /// Its software.
+    pub version: String,
+    /// What it offers.
+    pub capabilities: u16,
+    /// The zone that it serves, which its records are published in. Without one it only listens.
+    pub zone: Option<Owner>,
+    /// Life of its heartbeats and of what it passes on, seconds.
+    pub ttl: u64,
+    /// Zones to begin with.
+    pub seeds: Vec<Owner>,
+    /// Zones asked in one round at most.
+    pub most_zones: usize,
+    /// Heartbeats of others that it passes on at most.
+    pub most_passed_on: usize,
+}
+
+/// What a round did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Round {
+    /// Zones that were asked.
+    pub asked: usize,
+    /// Zones of which at least one heartbeat was taken.
+    pub answered: usize,
+    /// Why something could not be published, one line each.
+    pub faults: Vec<String>,
+}
+
+/// The state between rounds. What is not in [`Seen`] is rebuilt after a restart from what lies in the zone.
+#[derive(Debug)]
+pub struct Heart {
+    terms: Terms,
+    seen: Seen,
+    /// Zones that gave nothing the last time, and are left out this time.
+    resting: HashSet<Owner>,
+    own: Published,
+    passed_on: Published,
+}
+
+/// What lies in the zone under one name because of us.
+#[derive(Debug, Default)]
+struct Published {
+    values: Vec<String>,
+    /// Whether the leftovers of an earlier process are gone.
+    is_swept: bool,
+}
+
+impl Heart {
+    /// Begins with what is known of others.
+    pub fn new(terms: Terms, seen: Seen) -> Self {
+        Self {
+            terms,
+            seen,
+            resting: HashSet::new(),
+            own: Published::default(),
+            passed_on: Published::default(),
+        }
+    }
+
+    /// What it says of itself.
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// Those it has heard of.
+    pub fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// The same, to be stored or trimmed.
+    pub fn seen_mut(&mut self) -> &mut Seen {
+        &mut self.seen
+    }
+
+    /// One round at second `now`; `peers` are the zones of the other nodes of the own cluster.
+    pub async fn beat(&mut self, around: &impl Surroundings, peers: &[Owner], now: u64) -> Round {
+        let mut round = Round::default();
+        self.publish_own(around, now, &mut round.faults).await;
+        self.harvest(around, peers, now, &mut round).await;
+        self.seen.expire(now);
+        self.pass_on(around, now, &mut round.faults).await;
+        round
+    }
+
+    /// The zones to ask, in order (federation.md 2.7 step 2).
+    fn zones(&self, peers: &[Owner], now: u64) -> Vec<Owner> {
+        let learned = self
+            .seen
+            .zones(now, self.terms.most_zones.saturating_mul(2));
+        let zones = self.terms.seeds.iter().chain(peers).cloned().chain(learned);
+        let mut known: HashSet<Owner> = self.terms.zone.iter().cloned().collect();
+        zones
+            .filter(|zone| known.insert(zone.clone()))
+            .take(self.terms.most_zones)
+            .collect()
+    }
+
+    async fn harvest(
+        &mut self,
+        around: &impl Surroundings,
+        peers: &[Owner],
+        now: u64,
+        round: &mut Round,
+    ) {
+        let zones = self.zones(peers, now);
+        let rested = std::mem::take(&mut self.resting);
+        let awake = zones.into_iter().filter(|zone| !rested.contains(zone));
+        let ask = |zone: Owner| async move {
+            let heartbeats = ask(around, &zone, HEARTBEAT).await;
+            let seen = ask(around, &zone, SEEN).await;
+            (zone, [heartbeats, seen])
+        };
+        let answers: Vec<_> = stream::iter(awake)
+            .map(ask)
+            .buffered(HEARTBEAT_ZONES_IN_FLIGHT)
+            .collect()
+            .await;
+        let own = self.terms.key.public();
+        for (zone, values) in answers {
+            round.asked += 1;
+            let mut taken = 0;
+            for value in values.iter().flatten() {
+                if !is_signed_by(value, &own, now) && self.seen.accept(value, now) {
+                    taken += 1;
+                }
+            }
+            if taken > 0 {
+                round.answered += 1;
+            } else {
+                self.resting.insert(zone);
+            }
+        }
+    }
+
+    async fn publish_own(
+        &mut self,
+        around: &impl Surroundings,
+        now: u64,
+        faults: &mut Vec<String>,
+    ) {
+        let Some(name) = self
+            .terms
+            .zone
+            .as_ref()
+            .and_then(|zone| under(HEARTBEAT, zone))
+        else {
+            return;
+        };
+        let heartbeat = match self.terms.sign(now) {
+            Ok(heartbeat) => heartbeat,
+            Err(error) => return faults.push(format!("the heartbeat cannot be signed: {error}")),
+        };
+        let own = self.terms.key.public();
+        let mut stale = std::mem::take(&mut self.own.values);
+        if !self.own.is_swept {
+            let values = around.values(&name).into_iter();
+            stale.extend(values.filter(|value| is_signed_by(value, &own, now)));
+            self.own.is_swept = true;
+        }
+        let values = [heartbeat];
+        self.own.values = replace(around, &name, stale, &values, self.terms.ttl, faults).await;
+    }
+
+    async fn pass_on(&mut self, around: &impl Surroundings, now: u64, faults: &mut Vec<String>) {
+        let Some(name) = self.terms.zone.as_ref().and_then(|zone| under(SEEN, zone)) else {
+            return;
+        };
+        let own = self.terms.key.public();
+        let others = self.seen.list(now, usize::MAX).into_iter();
+        let others: Vec<_> = others
+            .filter(|peer| peer.heartbeat.operator != own)
+            .take(self.terms.most_passed_on)
+            .collect();
+        let values: Vec<String> = others.iter().map(|peer| peer.wire.clone()).collect();
+        let mut stale = std::mem::take(&mut self.passed_on.values);
+        if !self.passed_on.is_swept {
+            let newest: HashMap<_, _> = others
+                .iter()
+                .map(|peer| {
+                    (
+                        (peer.heartbeat.operator, &peer.heartbeat.endpoint),
+                        &peer.wire,
+                    )
+                })
+                .collect();
+            let is_ours_to_remove = |value: &String| {
+                let at = UnixTime::new(now);
+                let Ok(heartbeat) = Heartbeat::parse(value, Skew::Unlimited, at) else {
+                    return false;
+                };
+                let newer = newest.get(&(heartbeat.operator, &heartbeat.endpoint));
+                heartbeat.operator == own || newer.is_some_and(|newer| *newer != value)
+            };
+            stale.extend(around.values(&name).into_iter().filter(is_ours_to_remove));
+            self.passed_on.is_swept = true;
+        }
+        self.passed_on.values =
+            replace(around, &name, stale, &values, self.terms.ttl, faults).await;
+    }
+}
+
+impl Terms {
+    fn sign(&self, now: u64) -> Result<String, dmp_core::error::EncodeError> {
+        let heartbeat = Heartbeat {
+            endpoint: self.endpoint.clone(),
+            operator: self.key.public(),
+            version: self.version.clone(),
+            capabilities: self.capabilities,
+            claim_provider_zone: self.zone.as_ref().map(ToString::to_string),
+            ts: UnixTime::new(now),
+            exp: UnixTime::new(now.saturating_add(self.ttl)),
+        };
+        heartbeat.sign(&self.key)
+    }
+}
+
+const HEARTBEAT: &str = "_dnsmesh-heartbeat";
+const SEEN: &str = "_dnsmesh-seen";
+
+/// `None` for a zone so long that nothing fits below it.
+fn under(label: &str, zone: &Owner) -> Option<Owner> {
+    Owner::parse(&format!("{label}.{zone}")).ok()
+}
+
+/// The first values at a name of another zone; what else a zone holds is not looked at.
+async fn ask(around: &impl Surroundings, zone: &Owner, label: &str) -> Vec<String> {
+    let Some(name) = under(label, zone) else {
+        return Vec::new();
+    };
+    let mut values = around.ask(&name).await.unwrap_or_default();
+    values.truncate(HEARTBEAT_VALUES_PER_NAME);
+    values
+}
+
+fn is_signed_by(value: &str, key: &SigningPublicKey, now: u64) -> bool {
+    Heartbeat::parse(value, Skew::Unlimited, UnixTime::new(now))
+        .is_ok_and(|heartbeat| heartbeat.operator == *key)
+}
+
+/// Takes `stale` away and puts `values` in their place, each by its exact text: the name may be shared with others. Returns what
+/// lies there now because of us. Where all at once is refused, each is tried alone.
+async fn replace(
+    around: &impl Surroundings,
+    name: &Owner,
+    stale: Vec<String>,
+    values: &[String],
+    ttl: u64,
+    faults: &mut Vec<String>,
+) -> Vec<String> {
+    let delete = |value: &String| Operation::DeleteValue {
+        owner: name.clone(),
+        value: value.clone(),
+    };
+    let publish = |value: &String| Operation::Publish {
+        owner: name.clone(),
+        value: value.clone(),
+        ttl,
+    };
+    let gone: Vec<&String> = stale
+        .iter()
+        .filter(|value| !values.contains(value))
+        .collect();
+    let together = gone
+        .iter()
+        .copied()
+        .map(delete)
+        .chain(values.iter().map(publish));
+    if around.write(together.collect()).await.is_ok() {
+        return values.to_vec();
+    }
+    let mut there = Vec::new();
+    for value in gone {
+        if around.write(vec![delete(value)]).await.is_err() {
+            there.push(value.clone());
+        }
+    }
+    for value in values {
+        match around.write(vec![publish(value)]).await {
+            Ok(()) => there.push(value.clone()),
+            Err(fault) => {
+                faults.push(format!("{name}: {fault}"));
+                there.extend(stale.iter().filter(|old| *old == value).cloned());
+            }
+        }
+    }
+    there
+}
