@@ -15,7 +15,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::config::{AuthMode, Config, TlsSource};
+use crate::config::{AuthMode, Config, HeartbeatConfig, TlsSource};
+use crate::federation::heartbeat::terms;
 use crate::store;
 use crate::zone::Owner;
 
@@ -91,6 +92,12 @@ pub fn settings(config: &Config) -> Vec<Finding> {
     });
     findings.extend(config.http.tls.as_ref().map(certificate));
     findings.push(apex(config));
+    findings.extend(
+        config
+            .heartbeat
+            .as_ref()
+            .map(|beat| heartbeat(beat, config)),
+    );
     for (variable, path) in &config.foreign_databases {
         if path.exists() {
             let text = format!(
@@ -123,6 +130,19 @@ fn certificate(source: &TlsSource) -> Finding {
         }
     };
     Finding::new(Grade::Ok, text)
+}
+
+fn heartbeat(settings: &HeartbeatConfig, config: &Config) -> Finding {
+    match terms(settings, config) {
+        Ok(terms) => {
+            let (endpoint, key) = (&terms.endpoint, terms.key.public());
+            Finding::new(Grade::Ok, format!("heartbeat: {endpoint}, signed by {key}"))
+        }
+        Err(reason) => {
+            let text = format!("heartbeat: {reason}; the node starts without it");
+            Finding::new(Grade::Fail, text)
+        }
+    }
 }
 
 /// The worst of all grades.

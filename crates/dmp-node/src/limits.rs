@@ -216,6 +216,10 @@ pub const SPARE_PAGES: u64 = 1_024;
 /// Pages given back in one commit, so that shrinking never holds up writers: 1 MiB is moved at most.
 pub const SHRINK_PAGES: u32 = 256;
 
+/// Life of a heartbeat at most, seconds: what verifiers take (records.md 14).
+pub const HEARTBEAT_TTL_MAX: i64 = 30 * 86_400;
+/// Rows of the landing page's table of nodes (federation.md 2.11).
+pub const HEARTBEAT_LISTED: usize = 500;
 /// Values of one name of another zone that a heartbeat round looks at (federation.md 2.7).
 pub const HEARTBEAT_VALUES_PER_NAME: usize = 20;
 /// Zones asked at the same time: a handful of dead ones must not hold up the round, and no resolver sees a burst.

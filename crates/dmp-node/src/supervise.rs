@@ -9,6 +9,7 @@ use crate::control::{
     ControlListener, ControlServer, Operator, Running as RunningNode, socket_path,
 };
 use crate::credentials::{self, Credentials};
+use crate::federation::heartbeat;
 use crate::http::{Api, HttpListener, HttpServer, Keeper, Service, TlsError};
 use crate::listen::{BindError, Inherited, Listeners, Running};
 use crate::reload::Reloader;
@@ -36,6 +37,8 @@ pub struct Node {
     /// The listener for monitors.
     monitor: Option<HttpServer>,
     https: Option<Https>,
+    /// `None`: it is off, or its settings do not do.
+    heartbeat: Option<Task>,
     reloader: Arc<Reloader>,
     /// `None`: the system gives no such socket here.
     control: Option<ControlServer>,
@@ -46,8 +49,14 @@ pub struct Node {
 #[derive(Debug)]
 struct Https {
     keeper: Arc<Keeper>,
+    keeping: Task,
+}
+
+/// Work that goes on until it is told to stop.
+#[derive(Debug)]
+struct Task {
     stop: watch::Sender<bool>,
-    keeping: JoinHandle<()>,
+    work: JoinHandle<()>,
 }
 
 /// Why a node does not start. One line; nothing was served.
@@ -160,7 +169,10 @@ impl Node {
         let http = listen_http(&config.http, inherited.http).await?;
         let control = listen_to_operator(context.store().path());
         let tls = keeper.as_ref().map(|keeper| Arc::clone(keeper.tls()));
-        let api = Api::new(&config, Arc::clone(&context), Arc::clone(&credentials), tls);
+        let heartbeat = heartbeat(&config, &context);
+        let neighbourhood = heartbeat.as_ref().map(heartbeat::Worker::neighbourhood);
+        let (shared, users) = (Arc::clone(&context), Arc::clone(&credentials));
+        let api = Api::new(&config, shared, users, tls, neighbourhood);
         let dns = dns.serve(&context).map_err(StartError::Serve)?;
         let service = Service::new(api);
         let monitor = monitor.map(|listener| listener.serve(service.monitor()));
@@ -190,6 +202,7 @@ impl Node {
             http,
             monitor,
             https: keeper.map(Https::keep),
+            heartbeat: heartbeat.map(|worker| Task::begin(|stop| worker.run(stop))),
             reloader,
             control: control.map(|control| control.serve(operator)),
             cleanup: tokio::spawn(clean_up(Arc::clone(&credentials), config.cleanup_interval)),
@@ -256,6 +269,9 @@ impl Node {
         if let Some(https) = self.https {
             https.stop().await;
         }
+        if let Some(heartbeat) = self.heartbeat {
+            heartbeat.stop().await;
+        }
         tokio::join!(self.dns.stop(), self.http.stop());
         if let Some(monitor) = self.monitor {
             monitor.stop().await;
@@ -302,22 +318,37 @@ impl Node {
     }
 }
 
+impl Task {
+    fn begin<F>(work: impl FnOnce(watch::Receiver<bool>) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (stop, stopped) = watch::channel(false);
+        Self {
+            stop,
+            work: tokio::spawn(work(stopped)),
+        }
+    }
+
+    async fn stop(self) {
+        self.stop.send_replace(true);
+        // A panic of the task was logged when it happened.
+        let _ = self.work.await;
+    }
+}
+
 impl Https {
     fn keep(keeper: Arc<Keeper>) -> Self {
-        let (stop, stopped) = watch::channel(false);
         let task = Arc::clone(&keeper);
         Self {
             keeper,
-            stop,
-            keeping: tokio::spawn(async move { task.keep(stopped).await }),
+            keeping: Task::begin(|stopped| async move { task.keep(stopped).await }),
         }
     }
 
     /// Lets an order in progress take its proofs away.
     async fn stop(self) {
-        self.stop.send_replace(true);
-        // A panic of the task was logged when it happened.
-        let _ = self.keeping.await;
+        self.keeping.stop().await;
     }
 }
 
@@ -370,13 +401,25 @@ fn is_closed_to_us(error: &io::Error) -> bool {
     )
 }
 
+/// The heartbeat, if it is on. A node without one is better than none.
+fn heartbeat(config: &Config, context: &Arc<Context>) -> Option<heartbeat::Worker> {
+    let settings = config.heartbeat.as_ref()?;
+    match heartbeat::Worker::open(settings, config, context) {
+        Ok(worker) => Some(worker),
+        Err(reason) => {
+            tracing::error!("there is no heartbeat: {reason}");
+            None
+        }
+    }
+}
+
 /// What the DNS half is told.
 pub(crate) fn settings(config: &Config, database: &Path, dns: SocketAddr) -> Settings {
     let hostname = config.registration.node_name.as_ref();
     let (claims, caps) = (config.claims, config.caps);
     Settings {
         database: database.to_owned(),
-        schema: vec![credentials::SCHEMA],
+        schema: vec![credentials::SCHEMA, heartbeat::SCHEMA],
         cleanup_interval: config.cleanup_interval,
         dns,
         zone: config.zone.clone(),

@@ -388,12 +388,7 @@ fn settings_of_features_this_version_lacks_are_accepted_and_told() {
         ("DMP_SYNC_PEERS", "http://b"),
         ("DMP_SYNC_PEER_TOKEN", "secret"),
         ("DMP_SYNC_INTERVAL_SECONDS", "10"),
-        ("DMP_HEARTBEAT_ENABLED", "1"),
-        ("DMP_HEARTBEAT_SEEDS", "dmp.example"),
-        (
-            "DMP_HEARTBEAT_DNS_RESOLVERS",
-            "192.0.2.1, 192.0.2.2:5353, 2001:db8::1",
-        ),
+        ("DMP_HEARTBEAT_RETENTION_HOURS", "72"),
         ("DMP_TOKEN_DB_PATH", "/srv/tokens.db"),
         ("DMP_TSIG_DB_PATH", "/srv/tsig.db"),
         ("DMP_HEARTBEAT_DB_PATH", "/srv/peers.db"),
@@ -404,11 +399,63 @@ fn settings_of_features_this_version_lacks_are_accepted_and_told() {
         assert!(warnings.starts_with(variable), "{warnings}");
         assert!(!warnings.contains("secret"), "{warnings}");
     }
-    assert!(
-        config(&[("DMP_HEARTBEAT_ENABLED", "0")])
-            .warnings
-            .is_empty()
+}
+
+#[test]
+fn the_heartbeat_is_read_whether_it_is_on_or_not() {
+    let settings = [
+        ("DMP_HEARTBEAT_ENABLED", "on"),
+        (
+            "DMP_HEARTBEAT_SEEDS",
+            "Dmp.example, https://B.example:8053/x, 192.0.2.1,",
+        ),
+        (
+            "DMP_HEARTBEAT_DNS_RESOLVERS",
+            "192.0.2.1, 192.0.2.2:5353, 2001:db8::1, [2001:db8::2]:54",
+        ),
+        ("DMP_HEARTBEAT_INTERVAL_SECONDS", "0.5"),
+        ("DMP_HEARTBEAT_TTL_SECONDS", "2592000"),
+    ];
+    let on = config(&settings);
+    let heartbeat = on.heartbeat.unwrap();
+    let seeds: Vec<String> = heartbeat.seeds.iter().map(ToString::to_string).collect();
+    assert_eq!(seeds, ["dmp.example", "b.example"]);
+    assert_eq!(
+        on.warnings,
+        ["DMP_HEARTBEAT_SEEDS: 192.0.2.1 names no zone and is left out"]
     );
+    let resolvers: Vec<String> = heartbeat
+        .resolvers
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        resolvers,
+        [
+            "192.0.2.1:53",
+            "192.0.2.2:5353",
+            "[2001:db8::1]:53",
+            "[2001:db8::2]:54"
+        ]
+    );
+    assert_eq!(
+        (
+            heartbeat.interval.as_millis(),
+            heartbeat.ttl,
+            heartbeat.most_zones
+        ),
+        (500, 2_592_000, 25)
+    );
+    assert!(config(&settings[1..]).heartbeat.is_none());
+    for wrong in [
+        ("DMP_HEARTBEAT_ENABLED", "perhaps"),
+        ("DMP_HEARTBEAT_DNS_RESOLVERS", "dns.example"),
+        ("DMP_HEARTBEAT_INTERVAL_SECONDS", "0"),
+        ("DMP_HEARTBEAT_TTL_SECONDS", "2592001"),
+        ("DMP_HEARTBEAT_MAX_PEERS", "-1"),
+    ] {
+        assert_eq!(read(&[wrong]).unwrap_err().variable, wrong.0);
+    }
 }
 
 #[test]

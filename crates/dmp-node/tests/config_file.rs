@@ -225,6 +225,7 @@ DMP_TRUSTED_PROXIES=127.0.0.1,::1
 DMP_REGISTRATION_ENDPOINT_RATE_PER_SEC=0.25
 DMP_LOG_FORMAT=json
 DMP_HEARTBEAT_SEEDS=dmp.example
+DMP_HEARTBEAT_RETENTION_HOURS=72
 SOMETHING_ELSE=1
 DMP_MAX_TTL=
 "#;
@@ -259,6 +260,7 @@ DMP_MAX_TTL=
         ("DMP_TRUSTED_PROXIES", "127.0.0.1,::1"),
         ("DMP_REGISTRATION_ENDPOINT_RATE_PER_SEC", "0.25"),
         ("DMP_LOG_FORMAT", "json"),
+        ("DMP_HEARTBEAT_SEEDS", "dmp.example"),
     ];
     let (before, after) = (
         read("", &before).unwrap(),
@@ -274,7 +276,7 @@ DMP_MAX_TTL=
     );
     let notes = migrated.notes.join("\n");
     assert!(
-        notes.contains("DMP_HEARTBEAT_SEEDS has no effect"),
+        notes.contains("DMP_HEARTBEAT_RETENTION_HOURS has no effect"),
         "{notes}"
     );
     assert!(

@@ -7,6 +7,7 @@
 mod acme;
 mod environment;
 mod file;
+mod heartbeat;
 mod names;
 mod read;
 mod reload;
@@ -19,6 +20,7 @@ pub(crate) use acme::is_loopback;
 pub use acme::{AcmeConfig, ChallengeKind};
 pub use environment::{ConfigError, Environment};
 pub use file::{ConfigFile, DEFAULT_FILE};
+pub use heartbeat::HeartbeatConfig;
 pub(crate) use names::dns_name;
 pub use names::{BindHost, Prefix};
 pub use reload::{Reload, Source};
@@ -58,6 +60,8 @@ pub struct Config {
     pub registration: RegistrationConfig,
     /// How often expired records are removed from the database.
     pub cleanup_interval: Duration,
+    /// Telling other nodes of this one; `None` is off.
+    pub heartbeat: Option<HeartbeatConfig>,
     /// How much is logged, and in which form.
     pub log: LogConfig,
     /// Doubtful settings, one line each, to be shown at start.

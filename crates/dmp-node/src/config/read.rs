@@ -7,7 +7,7 @@ use super::names::{BindHost, Prefix, dns_name};
 use super::{
     AuthMode, Caps, ClaimsConfig, Config, DatabasePath, DnsConfig, HttpConfig, LogConfig,
     LogFormat, LogLevel, OperatorToken, Overrides, Rate, RegistrationConfig, ScopeMode, TlsFiles,
-    TlsSource, UpdateConfig, acme, variables,
+    TlsSource, UpdateConfig, acme, heartbeat, variables,
 };
 use crate::limits;
 use crate::settings::PrefixLengths;
@@ -51,6 +51,7 @@ impl Config {
             claims: claims(environment)?,
             caps: caps(environment)?,
             cleanup_interval: variables::interval(environment, "DMP_CLEANUP_INTERVAL", 60.0)?,
+            heartbeat: heartbeat::heartbeat(environment, &mut warnings)?,
             log: log(environment, &mut warnings)?,
             foreign_databases: foreign_databases(environment, &mut warnings)?,
             given,

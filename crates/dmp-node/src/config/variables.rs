@@ -4,7 +4,6 @@
 
 use super::environment::{ConfigError, Environment, must_be};
 use super::table;
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// Files the reference keeps beside its record database; everything of ours is in the file of `DMP_DB_PATH`.
@@ -19,13 +18,9 @@ pub(crate) const FOREIGN_DATABASES: &[&str] = &[
 enum Kind {
     Text,
     Switch,
-    /// A whole number of at least this.
-    Integer(i64),
     Number,
     /// An interval in seconds, more than 0.
     Interval,
-    /// Comma list of resolver addresses, each with an optional port.
-    Resolvers,
     /// 64 hex digits.
     PublicKey,
 }
@@ -41,18 +36,7 @@ const WITHOUT_EFFECT: &[(&str, Kind)] = &[
     ("DMP_SYNC_INTERVAL_SECONDS", Kind::Interval),
     ("DMP_SYNC_OPERATOR_SPK", Kind::PublicKey),
     ("DMP_SYNC_SELF_ENDPOINT", Kind::Text),
-    ("DMP_HEARTBEAT_ENABLED", Kind::Switch),
-    ("DMP_HEARTBEAT_SELF_ENDPOINT", Kind::Text),
-    ("DMP_HEARTBEAT_OPERATOR_KEY_PATH", Kind::Text),
-    ("DMP_HEARTBEAT_SEEDS", Kind::Text),
-    ("DMP_HEARTBEAT_INTERVAL_SECONDS", Kind::Interval),
-    ("DMP_HEARTBEAT_TTL_SECONDS", Kind::Integer(1)),
-    ("DMP_HEARTBEAT_MAX_PEERS", Kind::Integer(0)),
-    ("DMP_HEARTBEAT_VERSION", Kind::Text),
     ("DMP_HEARTBEAT_RETENTION_HOURS", Kind::Number),
-    ("DMP_HEARTBEAT_SEEN_MAX_ROWS", Kind::Integer(0)),
-    ("DMP_HEARTBEAT_DNS_RESOLVERS", Kind::Resolvers),
-    ("DMP_HEARTBEAT_DNSSEC_REQUIRED", Kind::Switch),
     ("DMP_HEARTBEAT_SUBMIT_RATE_PER_SEC", Kind::Number),
     ("DMP_HEARTBEAT_SUBMIT_BURST", Kind::Number),
     ("DMP_HEARTBEAT_SEEN_RATE_PER_SEC", Kind::Number),
@@ -75,9 +59,7 @@ pub(crate) fn check_without_effect(environment: &Environment) -> Result<Vec<Stri
     let mut warnings = Vec::new();
     for (name, kind) in WITHOUT_EFFECT {
         if environment.is_set(name) && asks_for_something(environment, name, *kind)? {
-            warnings.push(format!(
-                "{name} has no effect: this version does not federate"
-            ));
+            warnings.push(format!("{name} has no effect in this version"));
         }
     }
     Ok(warnings)
@@ -107,10 +89,8 @@ fn asks_for_something(
     match kind {
         Kind::Switch => return Ok(environment.switch(name)? == Some(true)),
         Kind::Text => drop(environment.text(name)?),
-        Kind::Integer(least) => drop(environment.integer(name, least, least..=i64::MAX)?),
         Kind::Number => drop(environment.number(name, 0.0)?),
         Kind::Interval => drop(interval(environment, name, 1.0)?),
-        Kind::Resolvers => check_resolvers(environment, name)?,
         Kind::PublicKey => {
             let text = environment.text(name)?.unwrap_or_default();
             if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -119,15 +99,6 @@ fn asks_for_something(
         }
     }
     Ok(true)
-}
-
-fn check_resolvers(environment: &Environment, name: &str) -> Result<(), ConfigError> {
-    for item in environment.list(name)? {
-        if item.parse::<IpAddr>().is_err() && item.parse::<SocketAddr>().is_err() {
-            return Err(must_be(name, "IP addresses with an optional port", item));
-        }
-    }
-    Ok(())
 }
 
 /// A number of seconds greater than 0.
@@ -211,25 +182,17 @@ mod tests {
             let value = match kind {
                 Kind::Text => "x",
                 Kind::Switch => "on",
-                Kind::Integer(_) | Kind::Number | Kind::Interval => "7",
-                Kind::Resolvers => "192.0.2.1, [2001:db8::1]:53",
+                Kind::Number | Kind::Interval => "7",
                 Kind::PublicKey => &"ab".repeat(32),
             };
             let set = |value: &str| Environment::from_pairs([(*name, value)]);
             let warnings = check_without_effect(&set(value)).unwrap();
-            assert_eq!(
-                warnings,
-                [format!(
-                    "{name} has no effect: this version does not federate"
-                )]
-            );
+            assert_eq!(warnings, [format!("{name} has no effect in this version")]);
             let wrong = match kind {
                 Kind::Text => continue, // any text is one
                 Kind::Switch => "perhaps",
-                Kind::Integer(_) => "-1",
                 Kind::Number => "inf",
                 Kind::Interval => "0",
-                Kind::Resolvers => "dns.example",
                 Kind::PublicKey => "abcd",
             };
             let error = check_without_effect(&set(wrong)).unwrap_err();

@@ -1,4 +1,4 @@
-//! The zone that a configured seed or a peer's URL stands for (federation.md 2.6, W32).
+//! The zone that a configured seed stands for (federation.md 2.6, W32).
 
 use std::net::IpAddr;
 
@@ -24,11 +24,6 @@ pub fn seed_zone(seed: &str) -> Option<Owner> {
         return None;
     }
     Owner::parse(host).ok()
-}
-
-/// [`seed_zone`] of another cluster node's HTTP base. A bare host name is that of a container, where no zone is (W17).
-pub(crate) fn peer_zone(base: &str) -> Option<Owner> {
-    seed_zone(base).filter(|zone| zone.label_count() > 1)
 }
 
 #[cfg(test)]
@@ -61,12 +56,5 @@ mod tests {
             assert_eq!(zone, expected, "{input}");
         }
         assert_eq!(seed_zone("[2001:db8::1]:53"), None);
-    }
-
-    #[test]
-    fn a_container_is_no_zone() {
-        assert_eq!(peer_zone("http://node-b:8053"), None);
-        let zone = peer_zone("https://Peer.example.com:9/").unwrap();
-        assert_eq!(zone.to_string(), "peer.example.com");
     }
 }

@@ -34,6 +34,7 @@ use crate::access::bucket::TokenBuckets;
 use crate::config::{Config, HttpConfig, Rate};
 use crate::context::Context;
 use crate::credentials::Credentials;
+use crate::federation::heartbeat::Neighbourhood;
 use crate::metrics::{self, Format, Observed, Role};
 use crate::register::Registrar;
 use crate::repeated::log_repeated;
@@ -58,6 +59,8 @@ pub struct Api {
     /// Without it everything is in the clear.
     tls: Option<Arc<Tls>>,
     page: Page,
+    /// `None` without a heartbeat.
+    neighbourhood: Option<Arc<Neighbourhood>>,
     /// Roles that are on.
     roles: Vec<Role>,
     /// Requests for records, by client.
@@ -82,6 +85,7 @@ impl Api {
         context: Arc<Context>,
         credentials: Arc<Credentials>,
         tls: Option<Arc<Tls>>,
+        neighbourhood: Option<Arc<Neighbourhood>>,
     ) -> Arc<Self> {
         let buckets = |rate: Rate| Arc::new(TokenBuckets::new(rate.per_second, rate.burst));
         let registrar = Registrar::open(config, Arc::clone(&context), Arc::clone(&credentials));
@@ -91,6 +95,7 @@ impl Api {
             http: config.http.clone(),
             tls,
             page: Page::new(config, registrar.as_ref()),
+            neighbourhood,
             roles: roles(config, registrar.as_ref()),
             registrar,
             general: buckets(config.http.rate),
@@ -117,6 +122,7 @@ impl Api {
             http: config.http.clone(),
             tls: self.tls.clone(),
             page: Page::new(config, registrar.as_ref()),
+            neighbourhood: self.neighbourhood.clone(),
             roles: roles(config, registrar.as_ref()),
             registrar,
             general: Arc::clone(&self.general),
@@ -148,7 +154,12 @@ impl Api {
             headers: head.headers,
         };
         match (resource, head.method) {
-            (Resource::Page, _) => self.page.reply(self.context.live_values()),
+            (Resource::Page, _) => {
+                let now = self.context.clock().seconds();
+                let nodes = self.neighbourhood.as_ref().map(|nodes| nodes.list(now));
+                self.page
+                    .reply(self.context.live_values(), nodes.as_deref(), now)
+            }
             (Resource::Health, _) => self.health().await,
             (Resource::Ready, _) => self.ready(),
             (Resource::Metrics, _) => self.metrics(&client),

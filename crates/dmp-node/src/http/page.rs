@@ -1,10 +1,12 @@
 //! The landing page: what this node is and how to use it, for somebody with a browser (node.md 6.8).
 //!
-//! It is made of the configuration and the count of records, never of what the request says, so every cache may keep it.
+//! It is made of the configuration, the count of records and the nodes that are known, never of what the request says, so every
+//! cache may keep it.
 //! It loads nothing from anywhere and runs no script.
 
 use super::reply::Reply;
 use crate::config::{AuthMode, Config};
+use crate::federation::heartbeat::Neighbour;
 use crate::register::Registrar;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -23,6 +25,7 @@ const PROJECT: &str = env!("CARGO_PKG_REPOSITORY");
 pub(super) struct Page {
     before_count: String,
     after_count: String,
+    about: String,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -61,23 +64,30 @@ impl Page {
             row("Status", "answering")
         );
         let after_count = format!(
-            "</dd>\n{}{}</dl>\n<h2>Use this node</h2>\n{}{}<h2>About</h2>\n\
-             <p>The program, its documentation and the protocol: <a href=\"{PROJECT}\">{PROJECT}</a></p>\n\
-             </main>\n</body>\n</html>\n",
+            "</dd>\n{}{}</dl>\n<h2>Use this node</h2>\n{}{}",
             row("Signed updates", updates),
             row("Claims", claims),
             usage(config, registrar, zone.as_deref(), node),
             zone.as_deref().map(look_ups).unwrap_or_default(),
         );
+        let about = format!(
+            "<h2>About</h2>\n\
+             <p>The program, its documentation and the protocol: <a href=\"{PROJECT}\">{PROJECT}</a></p>\n\
+             </main>\n</body>\n</html>\n"
+        );
         Self {
             before_count,
             after_count,
+            about,
             headers: headers(),
         }
     }
 
-    pub(super) fn reply(&self, records: u64) -> Reply {
-        let body = format!("{}{records}{}", self.before_count, self.after_count);
+    /// The page at second `now`, with the nodes of the neighbourhood if there is one.
+    pub(super) fn reply(&self, records: u64, nodes: Option<&[Neighbour]>, now: u64) -> Reply {
+        let nodes = nodes.map_or_else(|| NO_HEARTBEAT.to_owned(), |nodes| table(nodes, now));
+        let (head, middle, end) = (&self.before_count, &self.after_count, &self.about);
+        let body = format!("{head}{records}{middle}{nodes}{end}");
         let reply = Reply::text("text/html; charset=utf-8", body);
         self.headers.iter().fold(reply, |reply, (name, value)| {
             reply.with(name.clone(), value.clone())
@@ -151,9 +161,58 @@ fn look_ups(zone: &str) -> String {
     let commands = commands(&[
         &format!("dig {zone} SOA"),
         &format!("dig {zone} NS +tcp"),
+        &format!("dig _dnsmesh-heartbeat.{zone} TXT +tcp"),
+        &format!("dig _dnsmesh-seen.{zone} TXT +tcp"),
         &format!("dnsmesh identity fetch somebody@{zone}"),
     ]);
     format!("<h2>Look around</h2>\n<p>Everything here is plain DNS:</p>\n{commands}")
+}
+
+/// What stands in the place of the table where the heartbeat is off.
+const NO_HEARTBEAT: &str = "<h2>Other nodes</h2>\n<p>This node neither tells others of itself nor learns of them. \
+     Its operator switches that on with <code>heartbeat.enabled</code>, <code>heartbeat.endpoint</code> and \
+     <code>heartbeat.key_file</code> (<code>DMP_HEARTBEAT_ENABLED</code>, <code>DMP_HEARTBEAT_SELF_ENDPOINT</code>, \
+     <code>DMP_HEARTBEAT_OPERATOR_KEY_PATH</code>).</p>\n";
+
+/// The nodes that are known, this one among them (federation.md 2.11).
+fn table(nodes: &[Neighbour], now: u64) -> String {
+    let rows: String = nodes.iter().map(|node| node_row(node, now)).collect();
+    format!(
+        "<h2>Nodes</h2>\n<div class=\"scroll\" tabindex=\"0\"><table>\n\
+         <thead><tr><th>Endpoint</th><th>Operator key</th><th>Version</th><th>Last heard</th></tr></thead>\n\
+         <tbody>\n{rows}</tbody>\n</table></div>\n"
+    )
+}
+
+fn node_row(node: &Neighbour, now: u64) -> String {
+    let endpoint = escaped(&node.endpoint);
+    let operator = &node.operator;
+    let (head, tail) = (
+        operator.get(..8),
+        operator.get(operator.len().saturating_sub(4)..),
+    );
+    let operator = format!(
+        "{}...{}",
+        head.unwrap_or_default(),
+        tail.unwrap_or_default()
+    );
+    let (class, age) = age(now.saturating_sub(node.heard_at));
+    format!(
+        "<tr><td><a href=\"{endpoint}\" rel=\"nofollow noopener\">{endpoint}</a></td><td><code>{}</code></td>\
+         <td>{}</td><td class=\"{class}\">{age}</td></tr>\n",
+        escaped(&operator),
+        escaped(&node.version)
+    )
+}
+
+/// How long ago, and whether that is long.
+fn age(seconds: u64) -> (&'static str, String) {
+    match seconds {
+        0..60 => ("fresh", format!("{seconds}s ago")),
+        60..3_600 => ("fresh", format!("{}m ago", seconds / 60)),
+        3_600..86_400 => ("stale", format!("{}h ago", seconds / 3_600)),
+        _ => ("stale", format!("{}d ago", seconds / 86_400)),
+    }
 }
 
 /// Commands to copy, one a line; what is wider than the screen can be scrolled to with the keyboard.

@@ -32,6 +32,7 @@ pub(crate) fn expose(metrics: &Metrics, observed: &Observed, format: Format) -> 
     dns(&mut all, metrics);
     updates(&mut all, metrics);
     http(&mut all, metrics, observed);
+    federation(&mut all, metrics);
     store(&mut all, metrics, observed);
     process(&mut all, metrics, observed);
     all.render(format)
@@ -194,6 +195,21 @@ fn http(all: &mut Exposition, metrics: &Metrics, observed: &Observed) {
     for (result, count) in metrics.registrations.read() {
         registrations.count(&[("result", result)], count);
     }
+}
+
+fn federation(all: &mut Exposition, metrics: &Metrics) {
+    let beats = all.counter(
+        "dmp_heartbeat_rounds_total",
+        "Rounds of the heartbeat, by whether everything could be published",
+    );
+    for (result, count) in metrics.beats.read() {
+        beats.count(&[("result", result)], count);
+    }
+    all.gauge(
+        "dmp_heartbeat_peers",
+        "Other nodes that were heard of and are live",
+    )
+    .count(&[], metrics.peers_known.load(Ordering::Relaxed));
 }
 
 fn store(all: &mut Exposition, metrics: &Metrics, observed: &Observed) {

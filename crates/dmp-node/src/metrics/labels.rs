@@ -123,6 +123,14 @@ labels! {
 }
 
 labels! {
+    /// What a round of the heartbeat led to.
+    Beat {
+        Complete = "complete",
+        Incomplete = "incomplete",
+    }
+}
+
+labels! {
     /// What became of a transaction.
     StoreWrite {
         Committed = "committed",

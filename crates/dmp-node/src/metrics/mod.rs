@@ -18,7 +18,7 @@ pub(crate) use dns::{DnsTally, Kind, Outcome, Request, ThreadTally};
 pub(crate) use exposition::Format;
 pub(crate) use families::{Observed, expose};
 pub(crate) use labels::{
-    Claim, ConnectionEvent, Dropped, Labelled, Limited, Part, Registration, Renewal, Role,
+    Beat, Claim, ConnectionEvent, Dropped, Labelled, Limited, Part, Registration, Renewal, Role,
     StoreWrite, Update,
 };
 pub use panics::log_panics;
@@ -71,6 +71,8 @@ pub struct Metrics {
     http_durations: Histogram<{ DURATIONS.len() }>,
     pub(crate) registrations: Labelled<Registration>,
     pub(crate) renewals: Labelled<Renewal>,
+    pub(crate) beats: Labelled<Beat>,
+    peers_known: AtomicU64,
     pub(crate) store_writes: Labelled<StoreWrite>,
     commit_durations: Histogram<{ DURATIONS.len() }>,
     commit_requests: Histogram<{ GROUPS.len() }>,
@@ -109,6 +111,8 @@ impl Metrics {
             http_durations: Histogram::new(DURATIONS),
             registrations: Labelled::default(),
             renewals: Labelled::default(),
+            beats: Labelled::default(),
+            peers_known: AtomicU64::new(0),
             store_writes: Labelled::default(),
             commit_durations: Histogram::new(DURATIONS),
             commit_requests: Histogram::new(GROUPS),
@@ -168,6 +172,10 @@ impl Metrics {
             Err(Failure::Unavailable(_)) => StoreWrite::Failed,
             Err(Failure::Stopped) => StoreWrite::Stopped,
         });
+    }
+
+    pub(crate) fn peers_known(&self, count: usize) {
+        self.peers_known.store(count as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn values_expired(&self, count: usize) {

@@ -97,6 +97,8 @@ impl Site {
             ("dns.rate_exempt" | "http.trusted_proxies", _) => r#"["192.0.2.0/24"]"#.into(),
             ("dns.apex_ns", _) => r#"["ns.mesh.example"]"#.into(),
             ("registration.allowlist", _) => r#"["else.example"]"#.into(),
+            ("heartbeat.seeds", _) => r#"["a.example"]"#.into(),
+            ("heartbeat.resolvers", _) => r#"["192.0.2.1"]"#.into(),
             ("acme.names", _) => r#"["www.mesh.example"]"#.into(),
             ("acme.directory", _) => r#""https://ca.example/directory""#.into(),
             (_, Kind::Switch) => (base != "true").to_string(),

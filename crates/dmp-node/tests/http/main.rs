@@ -4,6 +4,7 @@ mod acme;
 mod acme_server;
 mod authorization;
 mod contract;
+mod heartbeat;
 mod mailboxes;
 mod metrics;
 mod page;

@@ -27,6 +27,8 @@ const FAMILIES: &[(&str, &str)] = &[
     ("dmp_dns_responses_total", "counter"),
     ("dmp_dns_tcp_connections", "gauge"),
     ("dmp_dns_tcp_connections_total", "counter"),
+    ("dmp_heartbeat_peers", "gauge"),
+    ("dmp_heartbeat_rounds_total", "counter"),
     ("dmp_http_connections", "gauge"),
     ("dmp_http_connections_total", "counter"),
     ("dmp_http_request_duration_seconds", "histogram"),

@@ -2,6 +2,9 @@
 
 mod seen;
 mod tick;
+mod worker;
 
 pub use seen::{Change, Peer, PeerKey, Seen};
 pub use tick::{Heart, Round, Surroundings, Terms};
+pub use worker::{Neighbour, Neighbourhood};
+pub(crate) use worker::{SCHEMA, Worker, terms};
