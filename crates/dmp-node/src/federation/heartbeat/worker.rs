@@ -10,8 +10,8 @@ use dmp_core::endpoint::Endpoint;
 use dmp_core::keys::OperatorKey;
 use dmp_core::record::heartbeat::Heartbeat;
 use dmp_dns::Name;
-use dmp_net::exchange::Dnssec;
-use dmp_net::{Lookup, PoolOptions, ResolverPool};
+
+use dmp_net::{Dnssec, Lookup, PoolOptions, ResolverPool};
 use rusqlite::{Connection, params};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -143,6 +143,7 @@ impl Worker {
     }
 
     async fn round(&mut self) {
+        self.around.pool.begin_run();
         let now = self.around.context.clock().seconds();
         let round = self.heart.beat(&self.around, &[], now).await;
         for fault in &round.faults {
