@@ -7,6 +7,7 @@ mod agent;
 pub mod config;
 pub mod connect;
 pub mod credential;
+pub mod doctor;
 pub mod error;
 pub mod home;
 pub mod limits;

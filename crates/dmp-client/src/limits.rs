@@ -127,6 +127,15 @@ pub const TOKEN_EXPIRY_GRACE: u64 = 300;
 /// How long before a credential expires its owner is told, seconds (client.md 12: 14 days).
 pub const CREDENTIAL_NOTICE: u64 = 14 * 86_400;
 
+/// Time for one HTTP request of the doctor (cli.md 3.7).
+pub const DOCTOR_HTTP_TIMEOUT: Duration = Duration::from_secs(4);
+/// Time for one query to one resolver of the doctor: as long as a try of a look-up (federation.md 7.4).
+pub const DOCTOR_QUERY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Seconds by which clocks may differ before signatures fail (RFC 8945 10: the fudge).
+pub const CLOCK_OFF_BADLY: u64 = 300;
+/// Seconds by which clocks may differ without a word; an HTTP date is good to a second, the way takes some.
+pub const CLOCK_OFF_NOTABLY: u64 = 30;
+
 /// Bytes of an HTTP answer that are read: the answers of registration have a few hundred.
 pub const HTTP_ANSWER_MAX: u64 = 64 * 1024;
 

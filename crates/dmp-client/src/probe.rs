@@ -4,14 +4,20 @@ use std::net::SocketAddr;
 
 use dmp_dns::update::Operation;
 use dmp_dns::{Name, Rcode};
-use dmp_net::{Resolution, UpdateClient, UpdateError, update_target};
+use dmp_net::{UpdateClient, UpdateError};
 use tokio::time::timeout;
 
 use crate::limits::{PROBE_LOOKUP, PROBE_PORTS, PROBE_TIMEOUT};
+use crate::mesh::UpdateTarget;
+use crate::reader::Resolvers;
 
 /// Looks the host of a node up and asks its usual ports in turn; the first that answers as a node does.
-pub async fn find_node_dns(host: &str, resolution: Resolution<'_>) -> Option<SocketAddr> {
-    let lookup = timeout(PROBE_LOOKUP, update_target(host, 0, resolution));
+pub async fn find_node_dns(host: &str, resolvers: &Resolvers) -> Option<SocketAddr> {
+    let target = UpdateTarget {
+        host: host.to_ascii_lowercase(),
+        port: None,
+    };
+    let lookup = timeout(PROBE_LOOKUP, resolvers.server(&target, 0));
     let address = lookup.await.ok()?.ok()?.ip();
     for port in PROBE_PORTS {
         let server = SocketAddr::new(address, port);

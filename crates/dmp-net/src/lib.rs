@@ -17,7 +17,7 @@ pub mod update;
 pub mod upstream;
 
 pub use pool::{Lookup, PoolOptions, ResolverPool};
-pub use query::Dnssec;
+pub use query::{Dnssec, ask};
 pub use target::{Resolution, SystemFallback, update_target};
 pub use update::{UpdateClient, UpdateError};
 pub use upstream::{Entry, Upstream};

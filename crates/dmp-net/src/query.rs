@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::exchange::{self, ExchangeError, connect, converse, random, random_id};
 use crate::limits;
 use crate::peers::{Form, Path, Peer, Peers};
+use crate::upstream::Upstream;
 
 /// Whether answers have to be validated by the server that gives them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,6 +80,21 @@ pub(crate) async fn query(
         },
         (Err(error), None) => Err(error),
     }
+}
+
+/// Asks one server by itself, outside any pool, and returns the whole answer: for whoever wants to see lifetimes and flags.
+pub async fn ask(
+    upstream: &Upstream,
+    name: &Name,
+    rtype: Rtype,
+    timeout: Duration,
+) -> Result<Response, ExchangeError> {
+    let plan = QueryPlan {
+        timeout,
+        total: timeout,
+        dnssec: Dnssec::Ignored,
+    };
+    query(upstream.address(), name, rtype, plan, &Peers::default()).await
 }
 
 /// What an answer over UDP comes to.

@@ -5,6 +5,7 @@
 pub(crate) mod config;
 pub(crate) mod contacts;
 pub(crate) mod credentials;
+pub(crate) mod doctor;
 mod duration;
 pub(crate) mod identity;
 pub(crate) mod init;
@@ -22,6 +23,7 @@ use clap::{ArgAction, ColorChoice, CommandFactory, FromArgMatches, Parser, Subco
 use config::SettingCommand;
 use contacts::ContactsCommand;
 use credentials::{RegisterArgs, SavedTokenCommand, TsigCommand};
+use doctor::DoctorArgs;
 use identity::IdentityCommand;
 use init::InitArgs;
 use mail::{IntroCommand, RecvArgs, SendArgs};
@@ -145,6 +147,8 @@ pub(crate) enum UserCommand {
     /// Read and change the configuration
     #[command(subcommand)]
     Config(SettingCommand),
+    /// Find out what is wrong and what to do about it
+    Doctor(DoctorArgs),
     /// Show, publish and look up identities
     #[command(subcommand)]
     Identity(IdentityCommand),

@@ -3,6 +3,7 @@
 mod config;
 mod contacts;
 pub(crate) mod credential;
+mod doctor;
 mod identity;
 mod init;
 mod intro;
@@ -108,6 +109,7 @@ async fn perform(context: &Context, command: UserCommand) -> Outcome {
         UserCommand::Tsig(TsigCommand::Show { bind }) => tsig::show(context, bind),
         UserCommand::Tsig(TsigCommand::Forget) => tsig::forget(context),
         UserCommand::Token(command) => token::perform(context, command),
+        UserCommand::Doctor(args) => doctor::doctor(context, args).await,
         UserCommand::Config(command) => config::perform(context, command),
         UserCommand::Identity(command) => identity::perform(context, command).await,
         UserCommand::Contacts(command) => contacts::perform(context, command).await,

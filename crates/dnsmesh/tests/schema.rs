@@ -55,6 +55,8 @@ fn two_people() {
         .expect(0)
         .warns("reading the configuration");
     alice.run(&["resolvers", "list", "--json"]).expect(0);
+    alice.run(&["doctor", "--json"]).expect(0);
+    alice.run(&["doctor", "--repair", "--json"]).expect(1);
     alice
         .run(&["resolvers", "test", "--timeout", "0.3", "--json"])
         .expect(2);

@@ -68,6 +68,14 @@ impl TsigWriter {
         }
     }
 
+    /// Sends a signed message without operations: it changes nothing, and the answer tells whether the key is good.
+    ///
+    /// # Errors
+    /// What the server says about it.
+    pub async fn try_key(&self) -> Result<(), UpdateError> {
+        self.client.send(&self.client.message()).await
+    }
+
     /// The next message: as many operations from the front as fit, and how many that is.
     fn fill(&self, operations: &[Operation]) -> Result<(UpdateBuilder, usize), WriteError> {
         let mut message = self.client.message();

@@ -1,17 +1,17 @@
 //! `init`: the configuration of a new identity (cli.md 3.1, D29).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use dmp_client::config::{Config, normalize_endpoint};
+use dmp_client::connect;
 use dmp_client::home::host_of_endpoint;
 use dmp_client::mesh::system_random;
 use dmp_client::probe::find_node_dns;
 use dmp_core::address::{Address, validate_local_part};
 use dmp_core::keys::Salt;
 use dmp_core::name::Zone;
-use dmp_net::upstream::parse_upstream;
-use dmp_net::{PoolOptions, Resolution, ResolverPool, SystemFallback};
+use dmp_net::{Entry, SystemFallback};
 use serde::Serialize;
 
 use super::Outcome;
@@ -71,15 +71,8 @@ pub(crate) async fn init(context: &Context, args: InitArgs) -> Outcome {
 /// Looks for the DNS listener of the home node (node.md C1), through the resolvers just configured (client.md 4.7).
 async fn probe(config: &Config) -> Option<SocketAddr> {
     let host = host_of_endpoint(&config.endpoint)?;
-    let upstreams = config
-        .dns_resolvers
-        .iter()
-        .filter_map(|entry| parse_upstream(entry).ok())
-        .collect();
-    match ResolverPool::new(upstreams, PoolOptions::default()) {
-        Ok(pool) => find_node_dns(host, Resolution::Pool(&pool, SystemFallback::Forbidden)).await,
-        Err(_) => find_node_dns(host, Resolution::System).await,
-    }
+    let resolvers = connect::reader(config, SystemFallback::Forbidden).ok()?;
+    find_node_dns(host, &resolvers).await
 }
 
 /// Splits `user@host` and checks that the address has the one canonical form (D29).
@@ -148,21 +141,17 @@ fn resolvers(args: &InitArgs) -> Result<Vec<String>, Failure> {
     }
 }
 
-/// `ip`, or `ip:port` and `[ipv6]:port` where a port was written.
+/// `ip`, `ip:port` and `[ipv6]:port` where a port was written, and whatever else names a resolver.
 fn canonical_resolver(entry: &str) -> Result<String, Failure> {
-    let upstream = parse_upstream(entry).map_err(|error| {
+    let parsed = entry.parse::<Entry>().map_err(|error| {
         Failure::user(
             "init-resolvers",
             format!("invalid --dns-resolvers: {error}"),
         )
     })?;
-    let literal = entry.trim_start_matches('[').trim_end_matches(']');
-    let has_port = literal.parse::<IpAddr>().is_err();
-    Ok(if has_port {
-        upstream.to_string()
-    } else {
-        upstream.ip().to_string()
-    })
+    // A port that was typed stays, also the usual one.
+    let typed: Option<SocketAddr> = entry.parse().ok();
+    Ok(typed.map_or_else(|| parsed.to_string(), |address| address.to_string()))
 }
 
 struct Written {
