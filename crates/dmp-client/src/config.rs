@@ -183,6 +183,8 @@ keys! {
     provider_seeds: Option<Vec<String>> = None;
     /// Own key: refuse to send without forward secrecy (D15); absent = false.
     require_forward_secrecy: Option<bool> = None;
+    /// Own key: the longest value that the own node takes, in bytes; absent = what the node said, else 2048.
+    max_value_bytes: Option<u64> = None;
     /// Own key: when the TSIG key expires, Unix seconds (client.md 12); absent = never, or not known.
     tsig_expires_at: Option<u64> = None;
     /// Own key: fetch messages that strangers announce, into the quarantine (client.md 10.3); absent = true.
@@ -256,6 +258,12 @@ impl Config {
     /// Lifetime given to a message when the user names none, in seconds (D20).
     pub fn default_message_ttl(&self) -> u64 {
         self.message_ttl.unwrap_or(MESSAGE_TTL)
+    }
+
+    /// The longest value that the own node takes, bytes, where the user stated it (client.md 8.5).
+    pub fn max_value_bytes(&self) -> Option<usize> {
+        self.max_value_bytes
+            .map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
     }
 
     /// Whether rotation chains of contacts are followed (D22).

@@ -26,7 +26,7 @@ use credentials::{RegisterArgs, SavedTokenCommand, TsigCommand};
 use doctor::DoctorArgs;
 use identity::IdentityCommand;
 use init::InitArgs;
-use mail::{IntroCommand, RecvArgs, SendArgs};
+use mail::{IntroCommand, OutboxCommand, RecvArgs, SendArgs};
 use resolvers::ResolversCommand;
 
 pub(crate) use node::{
@@ -157,6 +157,9 @@ pub(crate) enum UserCommand {
     Contacts(ContactsCommand),
     /// Encrypt and publish a message
     Send(SendArgs),
+    /// Messages on their way: what became of them, try again, take back
+    #[command(subcommand)]
+    Outbox(OutboxCommand),
     /// Fetch and decrypt what waits for you
     Recv(RecvArgs),
     /// Messages of senders nobody pinned

@@ -8,6 +8,7 @@ mod identity;
 mod init;
 mod intro;
 pub(crate) mod node;
+mod outbox;
 mod recv;
 mod register;
 pub(crate) mod resolvers;
@@ -63,7 +64,14 @@ pub(crate) fn run(args: Args) -> Exit {
                 let progress = long_work(&command).map(Progress::begin);
                 let outcome = perform(&context, command).await;
                 drop(progress);
-                outcome.map(|report| format.print(report.as_ref()))
+                let exit = match outcome {
+                    Ok(report) => format.print(report.as_ref()),
+                    Err(failure) => format.fail(&failure),
+                };
+                if let Some(note) = context.beside.finish().await {
+                    format.note(&note);
+                }
+                Ok(exit)
             }
         }
     });
@@ -114,6 +122,7 @@ async fn perform(context: &Context, command: UserCommand) -> Outcome {
         UserCommand::Identity(command) => identity::perform(context, command).await,
         UserCommand::Contacts(command) => contacts::perform(context, command).await,
         UserCommand::Send(args) => send::send(context, args).await,
+        UserCommand::Outbox(command) => outbox::perform(context, command).await,
         UserCommand::Recv(args) => recv::recv(context, args).await,
         UserCommand::Intro(command) => intro::perform(context, command),
         UserCommand::Resolvers(command) => resolvers::perform(context, command).await,

@@ -20,6 +20,7 @@ use dmp_core::id::UnixTime;
 use dmp_core::keys::Identity;
 use dmp_net::SystemFallback;
 
+use crate::beside::Beside;
 use crate::cmd::credential;
 use crate::exit::{Exit, Failure};
 use crate::prompt::{self, StandardInput};
@@ -35,6 +36,8 @@ pub(crate) struct Context {
     pub(crate) environment: Environment,
     /// How to print.
     pub(crate) format: Format,
+    /// What is done beside the verb.
+    pub(crate) beside: Beside,
 }
 
 /// Variables of cli.md 1.1, read once.
@@ -134,6 +137,7 @@ impl Context {
             home,
             environment,
             format,
+            beside: Beside::default(),
         })
     }
 

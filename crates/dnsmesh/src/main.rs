@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod beside;
 mod cmd;
 mod context;
 mod demo;

@@ -82,11 +82,13 @@ fn two_people() {
     alice.run(&["identity", "qr", "--json"]).expect(0);
 
     // Bob does not know Alice: the quarantine.
-    for text in ["one", "two", "three"] {
+    for text in ["one", "two", "three", "taken back"] {
         alice
             .run(&["send", "bob@alpha.test", text, "--json"])
             .expect(0);
     }
+    alice.run(&["outbox", "list", "--json"]).expect(0);
+    alice.run(&["outbox", "cancel", "4", "--json"]).expect(0);
     bob.run(&["recv", "--json"]).expect(0);
     let waiting = bob.run(&["intro", "list", "--json"]).expect(0);
     let waiting = waiting.stdout.lines().map(|row| {

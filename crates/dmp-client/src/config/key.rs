@@ -17,7 +17,7 @@ use yaml_serde::Value;
 use super::{Config, ConfigError, normalize_endpoint};
 use crate::connect;
 use crate::home::host_of_endpoint;
-use crate::limits::MESSAGE_TTL;
+use crate::limits::{MESSAGE_TTL, NODE_MAX_VALUE_BYTES};
 
 /// The name that hints of the reference use (cli.md 11, L3).
 const ALIAS: (&str, &str) = ("claim_provider", "claim_provider_override");
@@ -28,6 +28,9 @@ const SECRET: [&str; 4] = [
     "tsig_secret_hex",
     "kdf_salt",
 ];
+/// Fewer bytes carry no chunk (records.md 5.2), more fit no TXT record.
+const VALUE_BYTES_LEAST: u64 = 256;
+const VALUE_BYTES_MOST: u64 = 65_000;
 /// More letters than this apart, two names have nothing to do with each other.
 const TYPO: usize = 3;
 
@@ -93,6 +96,7 @@ impl Config {
             "rotation_chain_enabled" => Value::Bool(self.follows_rotations()),
             "message_ttl" => Value::Number(MESSAGE_TTL.into()),
             "accept_strangers" => Value::Bool(self.accepts_strangers()),
+            "max_value_bytes" => Value::Number(NODE_MAX_VALUE_BYTES.into()),
             "require_forward_secrecy" => Value::Bool(self.requires_forward_secrecy()),
             _ => Value::Null,
         };
@@ -180,6 +184,12 @@ impl Config {
             "message_ttl" => match self.default_message_ttl() {
                 1..=HORIZON_SHORT => Ok(()),
                 _ => Err(format!("expected 1 to {HORIZON_SHORT} seconds")),
+            },
+            "max_value_bytes" => match self.max_value_bytes {
+                None | Some(VALUE_BYTES_LEAST..=VALUE_BYTES_MOST) => Ok(()),
+                _ => Err(format!(
+                    "expected {VALUE_BYTES_LEAST} to {VALUE_BYTES_MOST} bytes"
+                )),
             },
             "provider_seeds" => self.provider_seeds.iter().flatten().try_for_each(|seed| {
                 zone(

@@ -1,6 +1,8 @@
-//! The command lines of messages: `send`, `recv`, `intro` (cli.md 3.4 to 3.6).
+//! The command lines of messages: `send`, `outbox`, `recv`, `intro` (cli.md 3.4 to 3.6, 3.16).
 
-use clap::Subcommand;
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
 
 use super::duration;
 
@@ -10,13 +12,67 @@ pub(crate) struct SendArgs {
     /// Label of the contact
     pub(crate) recipient: String,
     /// The text; - reads it from standard input
-    pub(crate) message: String,
-    /// Lifetime of the message: seconds, or with suffix m, h, d or w [default: one day]
+    #[arg(required_unless_present = "file")]
+    pub(crate) message: Option<String>,
+    /// Read the text from this file
+    #[arg(long, value_name = "FILE", conflicts_with = "message")]
+    pub(crate) file: Option<PathBuf>,
+    /// Lifetime of the message, 30 days at most: seconds, or with suffix m, h, d or w [default: one day]
     #[arg(long, value_parser = duration::parse)]
     pub(crate) ttl: Option<u64>,
     /// Refuse to send without a one-time key of the recipient
     #[arg(long)]
     pub(crate) require_fs: bool,
+    /// Do not return before a resolver shows the message, or before a server took the notice of it too
+    #[arg(
+        long,
+        value_name = "STATE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "published"
+    )]
+    pub(crate) wait: Option<WaitFor>,
+    /// How long to wait for that: seconds, or with suffix m, h, d or w [default: 60]
+    #[arg(long, value_parser = duration::parse, requires = "wait")]
+    pub(crate) wait_timeout: Option<u64>,
+}
+
+/// What `send --wait` waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WaitFor {
+    /// A resolver shows the message
+    Published,
+    /// A server took the notice of it, too
+    Announced,
+}
+
+/// `outbox`
+#[derive(Debug, Subcommand)]
+pub(crate) enum OutboxCommand {
+    /// Print the messages on their way
+    List {
+        /// Those that have expired too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Print everything about one message, but its text, which is not kept
+    Show {
+        /// Number of the message
+        id: i64,
+    },
+    /// Try again now: one message, all that are not done, or those whose time has come
+    Retry {
+        /// Number of the message
+        id: Option<i64>,
+        /// All that are not done, those that failed too
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
+    },
+    /// Stop publishing a message, and delete what can be deleted
+    Cancel {
+        /// Number of the message
+        id: i64,
+    },
 }
 
 /// `recv`

@@ -5,12 +5,15 @@ mod hook;
 mod mail;
 mod outages;
 
+use std::sync::Arc;
+
 use dmp_client::ops::{Phases, ReceiveError, ReceiveReport, ReceiveRequest, clear_away, receive};
 use dmp_core::id::UnixTime;
 
 use self::hook::Hook;
 use self::mail::{Detail, Mail};
 use super::Outcome;
+use super::outbox::aside;
 use crate::args::mail::RecvArgs;
 use crate::context::{Context, Online};
 use crate::exit::{Exit, Failure};
@@ -24,6 +27,8 @@ pub(crate) async fn recv(context: &Context, args: RecvArgs) -> Outcome {
     let exit = if args.follow {
         follow::follow(context, online, &args).await?
     } else {
+        let online = Arc::new(online);
+        aside(context, &online);
         once(context, &online, &args).await?
     };
     Ok(Box::new(Told(exit)))

@@ -1,17 +1,23 @@
-//! `send` (cli.md 3.4, D15, D20).
+//! `send` (cli.md 3.4, 3.16, D15, D20, D21).
 
+use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
+use dmp_client::limits::SEND_WAIT;
 use dmp_client::mesh::system_random;
-use dmp_client::ops::{
-    ForwardSecrecy, ForwardSecrecyPolicy, SendError, SendReport, SendRequest, send as publish,
-};
+use dmp_client::ops::outbox::{Milestone, wait_for};
+use dmp_client::ops::{ClaimCount, ForwardSecrecyPolicy, SendError, SendRequest, send as publish};
+use dmp_client::store::{MessageKey, OutboxEntry, OutboxId, OutboxState};
 use serde::Serialize;
 
 use super::Outcome;
 use super::identity::{advise, cause};
-use crate::args::mail::SendArgs;
-use crate::context::Context;
+use super::outbox::{aside, state_in_words};
+use crate::args::mail::{SendArgs, WaitFor};
+use crate::context::{Context, Online};
 use crate::exit::{Exit, Failure};
 use crate::prompt::StandardInput;
 use crate::report::{Report, line};
@@ -25,36 +31,115 @@ const INPUT_MAX: u64 = 64 * 1024;
 
 /// Encrypts a text and publishes it.
 pub(crate) async fn send(context: &Context, args: SendArgs) -> Outcome {
-    let is_piped = args.message == STANDARD_INPUT;
-    let online = context.go_online(if is_piped {
+    let is_piped = args.file.is_none() && args.message.as_deref() == Some(STANDARD_INPUT);
+    // Before anything is asked: a file that cannot be read is no reason for a passphrase.
+    let from_file = args.file.as_deref().map(read_file).transpose()?;
+    let online = Arc::new(context.go_online(if is_piped {
         StandardInput::Message
     } else {
         StandardInput::Free
-    })?;
-    let body = if is_piped {
-        read_input()?
-    } else {
-        args.message.clone().into_bytes()
+    })?);
+    let body = match from_file {
+        Some(body) => body,
+        None if is_piped => read(io::stdin().lock(), "standard input")?,
+        None => args.message.unwrap_or_default().into_bytes(),
     };
     let mut request = SendRequest::new(&args.recipient, &body);
     request.ttl = args
         .ttl
         .unwrap_or_else(|| online.config.default_message_ttl());
+    request.max_value_bytes = online.config.max_value_bytes();
     if args.require_fs || online.config.requires_forward_secrecy() {
         request.forward_secrecy = ForwardSecrecyPolicy::Required;
     }
-    let report = publish(&online.session(), &request, &mut system_random()).await?;
+    aside(context, &online);
+    let outcome = publish(&online.session(), &request, &mut system_random()).await;
+    let wait = args.wait.map(|wait| match wait {
+        WaitFor::Published => Milestone::Published,
+        WaitFor::Announced => Milestone::Announced,
+    });
+    let (outbox, claims, recipient_error) = match outcome {
+        Ok(report) => (
+            report.outbox,
+            report.provider_claims,
+            report.recipient_claim.and_then(Result::err),
+        ),
+        // Who waits gives the node time to come back.
+        Err(SendError::Publish {
+            outbox,
+            again: Some(_),
+            ..
+        }) if wait.is_some() => (outbox, ClaimCount::default(), None),
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(milestone) = wait {
+        let timeout = args.wait_timeout.map_or(SEND_WAIT, Duration::from_secs);
+        wait_for(&online.session(), outbox, milestone, timeout).await?;
+    }
+    let entry = entry(&online, outbox)?;
+    let unreached = wait.filter(|wait| !wait.is_reached(&entry.state));
+    if entry.delivery.kept_until.is_none() {
+        return Err(not_published(&entry));
+    }
     Ok(Box::new(Sent {
-        report,
+        entry,
+        claims,
+        recipient_error: recipient_error.map(|error| cause(&error)),
         recipient: args.recipient,
+        unreached,
     }))
 }
 
-fn read_input() -> Result<Vec<u8>, Failure> {
+fn entry(online: &Online, outbox: OutboxId) -> Result<OutboxEntry, Failure> {
+    let entry = online.store.outbox_entry(outbox)?;
+    entry.ok_or_else(|| {
+        Failure::user(
+            "outbox-unknown",
+            "the message is not in the outbox any more",
+        )
+    })
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+    let name = path.display().to_string();
+    let file = File::open(path)
+        .map_err(|error| Failure::user("send-input", format!("{name}: {error}")))?;
+    read(file, &name)
+}
+
+fn read(input: impl Read, name: &str) -> Result<Vec<u8>, Failure> {
     let mut body = Vec::new();
-    let read = io::stdin().lock().take(INPUT_MAX).read_to_end(&mut body);
-    read.map_err(|error| Failure::user("send-input", format!("standard input: {error}")))?;
+    let read = input.take(INPUT_MAX).read_to_end(&mut body);
+    read.map_err(|error| Failure::user("send-input", format!("{name}: {error}")))?;
     Ok(body)
+}
+
+/// What a send that gave up waiting says.
+fn not_published(entry: &OutboxEntry) -> Failure {
+    let reason = entry.delivery.last_error.as_deref().unwrap_or("no answer");
+    let state = state_in_words(&entry.state);
+    let failure = Failure::new(
+        Exit::Remote,
+        "send-not-published",
+        format!("send failed: not published in time, {state}: {reason}"),
+    );
+    kept(failure, entry.id, entry.due.is_some())
+}
+
+/// What was not harmed, and what becomes of the message.
+fn kept(failure: Failure, outbox: OutboxId, is_tried_again: bool) -> Failure {
+    let number = outbox.get();
+    let failure = failure.hint("what is stored so far cannot be read without the rest");
+    if is_tried_again {
+        failure.hint(format!(
+            "the message is number {number} of the outbox and is tried again with your next `send` or `recv`, or now by \
+             `dnsmesh outbox retry {number}`; do not send it a second time"
+        ))
+    } else {
+        failure.hint(format!(
+            "the message is kept as number {number} of the outbox: once that is mended, `dnsmesh outbox retry {number}` publishes it"
+        ))
+    }
 }
 
 impl From<SendError> for Failure {
@@ -65,10 +150,12 @@ impl From<SendError> for Failure {
                 Self::user(code, &error).hint("`dnsmesh contacts list` shows yours; `dnsmesh identity fetch <user@host> --add` adds one")
             }
             SendError::NoEncryptionKey(_) => Self::user(code, &error).hint("`dnsmesh identity fetch <user@host> --add` fills it in"),
+            SendError::LifetimeTooLong(_) => Self::user(code, &error).hint("nothing was published"),
             SendError::Store(_) => Self::user(code, &error),
-            SendError::Publish { error: write, step, stored, total, .. } => {
+            SendError::Publish { error: write, step, stored, total, outbox, again } => {
                 let reason = format!("send failed: publishing the {step} ({stored} of {total} values stored): {}", cause(write));
-                advise(Self::new(Exit::Remote, code, reason), write)
+                let failure = kept(Self::new(Exit::Remote, code, reason), *outbox, again.is_some());
+                if again.is_some() { failure } else { advise(failure, write) }
             }
             SendError::Seal(_) => Self::new(error.fault(), code, format!("send failed: {error}")).hint("nothing was published"),
             _ => Self::new(Exit::Remote, code, format!("send failed: {error}")).hint("nothing was published"),
@@ -77,13 +164,19 @@ impl From<SendError> for Failure {
 }
 
 struct Sent {
-    report: SendReport,
+    entry: OutboxEntry,
+    claims: ClaimCount,
+    /// Why the recipient's zone took no claim.
+    recipient_error: Option<String>,
+    /// As typed.
     recipient: String,
+    /// What was waited for in vain.
+    unreached: Option<Milestone>,
 }
 
 impl Report for Sent {
     fn text(&self) -> String {
-        let claims = &self.report.provider_claims;
+        let claims = &self.claims;
         let providers = if claims.tried > 0 {
             format!(" (+ {}/{} claim publishes)", claims.sent, claims.tried)
         } else {
@@ -97,54 +190,54 @@ impl Report for Sent {
         struct Members<'a> {
             to: &'a str,
             msg_id: String,
+            outbox: i64,
+            state: &'static str,
             fs: bool,
-            chunks: u32,
-            chunks_needed: u32,
+            chunks: usize,
+            chunks_needed: usize,
             expires_at: String,
             claims_sent: usize,
             claims_tried: usize,
             announced: Option<bool>,
             read_back: bool,
         }
-        let report = &self.report;
+        let OutboxEntry { item, delivery, .. } = &self.entry;
+        let notice = item.notice_zone.as_ref();
         line(
             "dmp.sent/1",
             &Members {
-                to: &report.contact,
-                msg_id: report.msg_id.to_string(),
-                fs: matches!(report.forward_secrecy, ForwardSecrecy::Prekey { .. }),
-                chunks: report.chunks.1,
-                chunks_needed: report.chunks.0,
-                expires_at: utc_of(report.expires),
-                claims_sent: report.provider_claims.sent,
-                claims_tried: report.provider_claims.tried,
-                announced: report.recipient_claim.as_ref().map(Result::is_ok),
-                read_back: report.read_back,
+                to: &item.contact,
+                msg_id: item.msg_id.to_string(),
+                outbox: self.entry.id.get(),
+                state: self.entry.state.name(),
+                fs: item.prekey().is_some(),
+                chunks: item.chunks.len(),
+                chunks_needed: item.needed,
+                expires_at: utc_of(item.expires),
+                claims_sent: self.claims.sent,
+                claims_tried: self.claims.tried,
+                announced: notice.map(|zone| delivery.announced_in.contains(zone)),
+                read_back: delivery.seen.is_some(),
             },
         )
     }
 
     fn notes(&self) -> Vec<String> {
-        let report = &self.report;
+        let OutboxEntry { item, delivery, .. } = &self.entry;
         let mut notes = Vec::new();
-        match &report.forward_secrecy {
-            ForwardSecrecy::None(reason) => {
+        match &item.key {
+            MessageKey::LongTerm { reason } => {
                 notes.push(format!("note: sent without forward secrecy: {reason}"))
             }
-            ForwardSecrecy::Prekey {
-                opens_until: Some(until),
-                ..
-            } => {
+            MessageKey::Prekey { expires, .. } if *expires < item.expires => {
                 notes.push(format!(
                     "note: the recipient can surely open it until {}",
-                    utc_of(*until)
+                    utc_of(*expires)
                 ));
             }
-            ForwardSecrecy::Prekey {
-                opens_until: None, ..
-            } => {}
+            MessageKey::Prekey { .. } => {}
         }
-        let claims = &report.provider_claims;
+        let claims = &self.claims;
         if claims.tried > 0 && claims.sent == 0 {
             let reasons: Vec<String> = claims
                 .failures
@@ -156,15 +249,38 @@ impl Report for Sent {
                 reasons.join("; ")
             ));
         }
-        if let Some(Err(error)) = &report.recipient_claim {
+        let is_told = |zone| delivery.announced_in.contains(zone);
+        if let Some(error) = &self.recipient_error
+            && !item.notice_zone.as_ref().is_some_and(is_told)
+        {
             notes.push(format!(
-                "note: the recipient's node took no notice of it ({}); it is found when the recipient looks through your zone",
-                cause(error)
+                "note: the recipient's node took no notice of it ({error}); it is found when the recipient looks through your zone"
             ));
         }
-        if !report.read_back {
+        if delivery.missing > 0 {
+            notes.push(format!(
+                "note: {} of {} chunks are not stored yet; the message can be read without them",
+                delivery.missing,
+                item.chunks.len()
+            ));
+        }
+        if delivery.seen.is_none() {
             notes.push("note: the resolvers do not show the message yet".to_owned());
         }
+        if self.unreached.is_some() {
+            notes.push(format!(
+                "warning: that is as far as it came in time: {} (number {} of the outbox)",
+                state_in_words(&self.entry.state),
+                self.entry.id.get()
+            ));
+        }
         notes
+    }
+
+    fn exit(&self) -> Exit {
+        match (&self.unreached, &self.entry.state) {
+            (Some(_), _) | (_, OutboxState::Failed { .. }) => Exit::Remote,
+            _ => Exit::Done,
+        }
     }
 }

@@ -71,7 +71,8 @@ impl CancelError {
     #[must_use]
     pub const fn fault(&self) -> Fault {
         match self {
-            Self::Unknown(_) | Self::Over { .. } | Self::Busy { .. } => Fault::Misuse,
+            Self::Unknown(_) | Self::Over { .. } => Fault::Misuse,
+            Self::Busy { .. } => Fault::Unavailable,
             Self::Store(error) => error.fault(),
         }
     }
