@@ -14,6 +14,8 @@ pub const MESSAGE: usize = 65_535;
 pub const UDP_PLAIN: usize = 512;
 /// Octets of the largest UDP message we send: fits an IPv6 path MTU of 1280 without fragments (DNS flag day 2020, D12).
 pub const UDP: usize = 1232;
+/// Octets of which a padded query has a multiple (RFC 8467 4.1).
+pub const PADDING: usize = 128;
 /// Octets of a client cookie (RFC 7873 4).
 pub const CLIENT_COOKIE: usize = 8;
 /// Octets of a server cookie in the form of RFC 9018 4: version, three reserved, time, hash.

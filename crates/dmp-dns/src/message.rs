@@ -14,6 +14,9 @@ use crate::reply::OPTION_EXTENDED_ERROR;
 use crate::txt;
 use crate::wire::{Malformed, Reader};
 
+/// Code of the padding option (RFC 7830 3).
+const OPTION_PADDING: u16 = 12;
+
 /// A query in the making: one question of class IN.
 #[derive(Clone, Debug)]
 pub struct QueryBuilder {
@@ -22,6 +25,8 @@ pub struct QueryBuilder {
     edns: Option<(u16, bool)>,
     /// Data of a COOKIE option; empty for none.
     cookie: Vec<u8>,
+    /// Octets of which the message is to have a multiple.
+    block: Option<usize>,
 }
 
 impl QueryBuilder {
@@ -32,6 +37,7 @@ impl QueryBuilder {
             rtype,
             edns: Some((limits::UDP as u16, false)),
             cookie: Vec::new(),
+            block: None,
         }
     }
 
@@ -65,15 +71,26 @@ impl QueryBuilder {
         self
     }
 
+    /// Padded to a multiple of [`limits::PADDING`], so that the length tells an observer of an encrypted connection little
+    /// (RFC 8467 4.1). Needs EDNS.
+    pub fn padded(mut self) -> Self {
+        self.block = Some(limits::PADDING);
+        self
+    }
+
     /// The message.
     pub fn build(&self, id: u16) -> Vec<u8> {
-        let options = if self.cookie.is_empty() {
-            0
-        } else {
-            4 + self.cookie.len() as u16
-        };
-        let length = limits::HEADER + self.name.as_wire().len() + 15 + usize::from(options);
-        let mut message = Vec::with_capacity(length);
+        let bare = limits::HEADER + self.name.as_wire().len() + 15;
+        let mut options = Vec::new();
+        if !self.cookie.is_empty() {
+            push_option(&mut options, OPTION_COOKIE, &self.cookie);
+        }
+        if let Some(block) = self.block {
+            let length = bare + options.len() + 4;
+            let padding = length.next_multiple_of(block) - length;
+            push_option(&mut options, OPTION_PADDING, &vec![0; padding]);
+        }
+        let mut message = Vec::with_capacity(bare + options.len());
         message.extend_from_slice(&id.to_be_bytes());
         message.extend_from_slice(&[1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(self.edns.is_some())]);
         message.extend_from_slice(self.name.as_wire());
@@ -83,15 +100,18 @@ impl QueryBuilder {
             message.extend_from_slice(&[0, 0, 41]);
             message.extend_from_slice(&payload.to_be_bytes());
             message.extend_from_slice(&[0, 0, if dnssec_ok { 0x80 } else { 0 }, 0]);
-            message.extend_from_slice(&options.to_be_bytes());
-            if options > 0 {
-                message.extend_from_slice(&OPTION_COOKIE.to_be_bytes());
-                message.extend_from_slice(&(self.cookie.len() as u16).to_be_bytes());
-                message.extend_from_slice(&self.cookie);
-            }
+            message.extend_from_slice(&(options.len() as u16).to_be_bytes());
+            message.extend_from_slice(&options);
         }
         message
     }
+}
+
+/// Appends an option of an OPT record (RFC 6891 6.1.2).
+fn push_option(options: &mut Vec<u8>, code: u16, data: &[u8]) {
+    options.extend_from_slice(&code.to_be_bytes());
+    options.extend_from_slice(&(data.len() as u16).to_be_bytes());
+    options.extend_from_slice(data);
 }
 
 /// A response, whole and owned.
@@ -107,6 +127,8 @@ pub struct Response {
     pub authoritative: bool,
     /// TC: ask again over TCP.
     pub truncated: bool,
+    /// RA: the server looks things up for others.
+    pub recursion_available: bool,
     /// AD: a validating resolver vouches for it.
     pub authentic_data: bool,
     /// The question section, as raw bytes behind the header.
@@ -221,6 +243,7 @@ impl Response {
             rcode: Rcode(u16::from(extra.rcode_high) << 4 | u16::from(flags1 & 15)),
             authoritative: flags0 & 4 != 0,
             truncated,
+            recursion_available: flags1 & 0x80 != 0,
             authentic_data: flags1 & 0x20 != 0,
             question,
             answers,

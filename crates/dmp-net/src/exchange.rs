@@ -23,6 +23,9 @@ pub enum ExchangeError {
     /// The network said no: refused, unreachable, reset.
     #[error("{0}")]
     Network(#[from] io::Error),
+    /// The resolver answered over HTTPS with another status than 200.
+    #[error("HTTP status {0}")]
+    Status(u16),
     /// The other side answered over TCP, but not with an answer to this request.
     #[error("the answer is not an answer to the request")]
     Garbage,

@@ -26,11 +26,12 @@ struct Upstream {
     pace: Pace,
 }
 
-/// A token bucket in whole queries: [`limits::PACE_BURST`] at once, [`limits::PACE_PER_SECOND`] after that.
+/// A token bucket in whole queries: [`limits::PACE_BURST`] at once, `per_second` after that.
 #[derive(Clone, Debug)]
 struct Pace {
     /// When the next query may go if the burst is used up; a burst's length before now when it is unused.
     next: Instant,
+    per_second: u32,
 }
 
 /// How one upstream fared in one query.
@@ -58,7 +59,10 @@ impl Health {
             consecutive_failures: 0,
             last_failure: None,
             timeouts: 0,
-            pace: Pace { next: now },
+            pace: Pace {
+                next: now,
+                per_second: limits::PACE_PER_SECOND,
+            },
         };
         Self {
             upstreams: vec![upstream; count],
@@ -117,12 +121,25 @@ impl Health {
         let Some(upstream) = self.upstreams.get_mut(index) else {
             return now;
         };
-        let interval = Duration::from_secs(1) / limits::PACE_PER_SECOND;
+        let interval = Duration::from_secs(1) / upstream.pace.per_second;
         let burst = interval * limits::PACE_BURST;
         // `next` runs one interval ahead per query and never lags more than now; it may lead by a burst for free.
         let due = upstream.pace.next.max(now);
         upstream.pace.next = due + interval;
         due.checked_sub(burst).map_or(now, |free| free.max(now))
+    }
+
+    /// Queries may go to this upstream faster: it has shown that it does not fall silent for them.
+    pub(crate) fn quicken(&mut self, index: usize, now: Instant) {
+        let upstream = self.upstreams.get_mut(index);
+        if let Some(pace) = upstream.map(|upstream| &mut upstream.pace)
+            && pace.per_second != limits::QUICK_PACE_PER_SECOND
+        {
+            *pace = Pace {
+                next: now,
+                per_second: limits::QUICK_PACE_PER_SECOND,
+            };
+        }
     }
 
     fn is_cooling(&self, upstream: &Upstream, now: Instant) -> bool {
@@ -388,5 +405,10 @@ mod tests {
         );
         let later = now + Duration::from_secs(60);
         assert_eq!(health.reserve(0, later), later);
+
+        health.quicken(1, now);
+        let due: Vec<Duration> = (0..1151).map(|_| health.reserve(1, now) - now).collect();
+        assert!(due[..150].iter().all(Duration::is_zero));
+        assert_eq!(due[1150] - due[150], Duration::from_secs(1));
     }
 }

@@ -1,9 +1,10 @@
-//! The way to other DNS servers: UDP and TCP exchanges, the resolver pool, signed and unsigned UPDATE.
+//! The way to other DNS servers: UDP, TCP, TLS and HTTPS exchanges, the resolver pool, signed and unsigned UPDATE.
 //!
 //! What a message says is dmp-dns's; what the answers mean is the caller's. Every wait here has a deadline, and "absent"
 //! is never confused with "could not ask" (client.md 4.1, 11).
 #![forbid(unsafe_code)]
 
+mod channel;
 pub mod exchange;
 mod health;
 pub mod limits;
@@ -13,12 +14,14 @@ mod query;
 pub mod scan;
 mod system;
 pub mod target;
+mod trust;
 pub mod update;
 pub mod upstream;
 
 pub use pool::{Lookup, PoolOptions, ResolverPool};
 pub use query::{Dnssec, ask};
 pub use target::{Resolution, SystemFallback, update_target};
+pub use trust::Trust;
 pub use update::{UpdateClient, UpdateError};
 pub use upstream::{Entry, Upstream};
 

@@ -25,6 +25,9 @@ pub const TIMEOUTS_PER_RUN: u32 = 2;
 pub const PACE_BURST: u32 = 150;
 /// Queries a second to one upstream after that (client.md 4.1).
 pub const PACE_PER_SECOND: u32 = 50;
+/// The same where the upstream has given a cookie, which lifts a node's limit for addresses (D12), or looks things up for
+/// others, so that it expects many queries from one address.
+pub const QUICK_PACE_PER_SECOND: u32 = 1000;
 /// An UPDATE over UDP, and again over TCP (client.md 4.4).
 pub const UPDATE: Duration = Duration::from_secs(5);
 /// Octets of an UPDATE that still goes over UDP, its TSIG record included (client.md 4.4).
@@ -36,6 +39,12 @@ pub const PEER_PATHS: usize = 256;
 pub const LARGE_PAYLOAD: u16 = 4096;
 /// Port of a DNS server where none is written.
 pub(crate) const DNS_PORT: u16 = 53;
+/// Port of DNS over TLS where none is written (RFC 7858 3.1).
+pub(crate) const TLS_PORT: u16 = 853;
+/// Port of DNS over HTTPS where none is written.
+pub(crate) const HTTPS_PORT: u16 = 443;
+/// Questions that wait to be written to one TLS connection; more than a client has in flight (client.md 11).
+pub(crate) const PIPELINE: usize = 64;
 /// Where the system says which resolvers it uses.
 pub(crate) const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Name servers of a host that are tried when it has no address of its own: with two queries for each, two for the host and one

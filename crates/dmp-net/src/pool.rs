@@ -13,11 +13,13 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep_until};
 
+use crate::channel::Channel;
 use crate::exchange::ExchangeError;
 use crate::health::{Fared, Health, Oracle, Said, Walk};
 use crate::limits;
 use crate::peers::Peers;
 use crate::query::{Dnssec, QueryPlan, query};
+use crate::trust::Trust;
 use crate::upstream::{Entry, Upstream};
 
 /// What a lookup found. "Absent" and "could not ask" are different things (client.md 4.1).
@@ -92,6 +94,7 @@ pub struct NoUpstream;
 pub struct ResolverPool {
     entries: Vec<Entry>,
     options: PoolOptions,
+    trust: Trust,
     members: Mutex<Arc<Members>>,
 }
 
@@ -99,6 +102,8 @@ pub struct ResolverPool {
 #[derive(Debug)]
 struct Members {
     upstreams: Vec<Upstream>,
+    /// The connections to the encrypted ones.
+    channels: Vec<Option<Channel>>,
     health: Mutex<Health>,
     peers: Peers,
 }
@@ -119,11 +124,24 @@ impl ResolverPool {
     }
 
     fn of(entries: Vec<Entry>, options: PoolOptions) -> Self {
-        let members = Members::new(upstreams(&entries), options);
+        let trust = Trust::of_environment();
+        let members = Members::new(upstreams(&entries), options, &trust);
         Self {
             entries,
             options,
+            trust,
             members: Mutex::new(Arc::new(members)),
+        }
+    }
+
+    /// With these authorities for encrypted upstreams, instead of [`Trust::of_environment`].
+    #[must_use]
+    pub fn trusting(self, trust: Trust) -> Self {
+        let members = Members::new(self.upstreams(), self.options, &trust);
+        Self {
+            trust,
+            members: Mutex::new(Arc::new(members)),
+            ..self
         }
     }
 
@@ -135,7 +153,7 @@ impl ResolverPool {
         if members.upstreams == upstreams {
             lock(&members.health).begin_run();
         } else {
-            *members = Arc::new(Members::new(upstreams, self.options));
+            *members = Arc::new(Members::new(upstreams, self.options, &self.trust));
         }
     }
 
@@ -223,7 +241,7 @@ impl ResolverPool {
 }
 
 impl Members {
-    fn new(upstreams: Vec<Upstream>, options: PoolOptions) -> Self {
+    fn new(upstreams: Vec<Upstream>, options: PoolOptions, trust: &Trust) -> Self {
         let health = Health::new(
             upstreams.len(),
             options.failure_threshold,
@@ -231,7 +249,11 @@ impl Members {
             options.give_up_after_timeouts,
             Instant::now(),
         );
+        let channels = upstreams
+            .iter()
+            .map(|upstream| Channel::to(upstream, trust));
         Self {
+            channels: channels.collect(),
             upstreams,
             health: Mutex::new(health),
             peers: Peers::default(),
@@ -256,14 +278,21 @@ impl Members {
             total: options.total,
             dnssec: options.dnssec,
         };
-        let asked = query(upstream.address(), name, rtype, plan, &self.peers);
-        let response = match asked.await {
+        let answered = match self.channels.get(index) {
+            Some(Some(channel)) => channel.query(name, rtype, plan).await,
+            _ => query(upstream.address(), name, rtype, plan, &self.peers).await,
+        };
+        let response = match answered {
             Ok(response) => response,
             Err(ExchangeError::Timeout) => {
                 return Said::Failed(Fared::TimedOut, format!("{upstream}: no answer in time"));
             }
             Err(error) => return Said::Failed(Fared::Badly, format!("{upstream}: {error}")),
         };
+        let has_cookie = matches!(response.cookie(), Ok(Some(cookie)) if !cookie.server.is_empty());
+        if response.recursion_available || has_cookie {
+            lock(&self.health).quicken(index, Instant::now());
+        }
         if response.rcode != Rcode::NOERROR && response.rcode != Rcode::NXDOMAIN {
             return Said::Failed(Fared::Badly, format!("{upstream}: {}", response.rcode));
         }

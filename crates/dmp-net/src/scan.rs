@@ -12,8 +12,10 @@ use dmp_dns::{Name, Rcode, Rtype};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
+use crate::channel::Channel;
 use crate::exchange::{self, ExchangeError, random, random_id};
 use crate::limits;
+use crate::trust::Trust;
 use crate::upstream::Upstream;
 
 /// The well-known public resolvers that are looked at when nobody names others, in this order (federation.md 7.3).
@@ -31,7 +33,7 @@ pub const PUBLIC: [Ipv4Addr; 8] = [
 /// DNSKEY (RFC 4034 2).
 const DNSKEY: Rtype = Rtype(48);
 
-/// The names that the questions are about.
+/// The names that the questions are about, and whose word counts about encrypted resolvers.
 #[derive(Clone, Debug)]
 pub struct Probes {
     /// Has TXT values; random names below it do not exist.
@@ -42,10 +44,12 @@ pub struct Probes {
     pub large: Name,
     /// Its signatures are wrong on purpose: who validates answers SERVFAIL.
     pub bogus: Name,
+    /// Who may vouch for a resolver that is spoken to over TLS.
+    pub trust: Trust,
 }
 
 impl Default for Probes {
-    /// Names of the public DNS: `google.com`, the root, `microsoft.com`, `dnssec-failed.org`.
+    /// Authorities of the environment, and names of the public DNS: `google.com`, the root, `microsoft.com`, `dnssec-failed.org`.
     fn default() -> Self {
         let name = |text: &str| text.parse().unwrap_or_else(|_| Name::root());
         Self {
@@ -53,6 +57,7 @@ impl Default for Probes {
             signed: Name::root(),
             large: name("microsoft.com"),
             bogus: name("dnssec-failed.org"),
+            trust: Trust::of_environment(),
         }
     }
 }
@@ -62,6 +67,8 @@ impl Default for Probes {
 pub struct ResolverReport {
     /// Who was asked.
     pub upstream: Upstream,
+    /// Whether it answers over TLS or HTTPS; not asked if it is a resolver of plain DNS, and the next two if it is not.
+    pub encrypted: Reach,
     /// Whether it answers over UDP.
     pub udp: Reach,
     /// Whether it answers over TCP: large answers need that.
@@ -87,9 +94,10 @@ impl ResolverReport {
         self.latency().is_some() && self.txt == Verdict::Yes && !denied(&self.nxdomain)
     }
 
-    /// How long its first answer took, over UDP if that works.
+    /// How long its first answer took, the handshake included; over UDP if that works.
     pub fn latency(&self) -> Option<Duration> {
-        self.udp.latency().or(self.tcp.latency())
+        let reaches = [&self.encrypted, &self.udp, &self.tcp];
+        reaches.into_iter().find_map(Reach::latency)
     }
 }
 
@@ -100,13 +108,15 @@ pub enum Reach {
     Answers(Duration),
     /// It does not, and why.
     Fails(String),
+    /// It is not that kind of resolver.
+    NotAsked,
 }
 
 impl Reach {
     fn latency(&self) -> Option<Duration> {
         match self {
             Self::Answers(latency) => Some(*latency),
-            Self::Fails(_) => None,
+            Self::Fails(_) | Self::NotAsked => None,
         }
     }
 }
@@ -151,9 +161,15 @@ pub async fn discover(
     }
     let answers = join_all(once.iter().map(|upstream| async {
         let question = Question::about(probes.present.clone(), Rtype::TXT);
-        let asked = question.ask_any(upstream.address(), timeout);
-        let heard = tokio::time::timeout(timeout, asked).await;
-        matches!(heard, Ok(Ok(heard)) if heard.response.rcode == Rcode::NXDOMAIN || !heard.response.txt(&question.name).is_empty())
+        let channel = Channel::to(upstream, &probes.trust);
+        let via = channel.as_ref().map_or(Via::Udp, Via::Channel);
+        let asked = question.ask_whole(via, upstream.address(), timeout);
+        match tokio::time::timeout(timeout, asked).await {
+            Ok(Ok(Heard { response, .. })) => {
+                response.rcode == Rcode::NXDOMAIN || !response.txt(&question.name).is_empty()
+            }
+            Ok(Err(_)) | Err(_) => false,
+        }
     }))
     .await;
     let working = once
@@ -166,14 +182,11 @@ pub async fn discover(
 async fn examine(upstream: &Upstream, probes: &Probes, timeout: Duration) -> ResolverReport {
     let server = upstream.address();
     let plain = Question::about(probes.present.clone(), Rtype::TXT).without_edns();
-    let (udp, tcp) = tokio::join!(
-        plain.ask(Via::Udp, server, timeout),
-        plain.ask(Via::Tcp, server, timeout)
-    );
     let mut report = ResolverReport {
         upstream: upstream.clone(),
-        udp: reach(&udp),
-        tcp: reach(&tcp),
+        encrypted: Reach::NotAsked,
+        udp: Reach::NotAsked,
+        tcp: Reach::NotAsked,
         edns: Verdict::Unknown,
         payload: None,
         txt: Verdict::Unknown,
@@ -181,27 +194,38 @@ async fn examine(upstream: &Upstream, probes: &Probes, timeout: Duration) -> Res
         nxdomain: Verdict::Unknown,
         dnssec: Verdict::Unknown,
     };
+    let channel = Channel::to(upstream, &probes.trust);
+    let (via, udp) = match &channel {
+        Some(channel) => {
+            report.encrypted = reach(&plain.ask(Via::Channel(channel), server, timeout).await);
+            (Via::Channel(channel), None)
+        }
+        None => {
+            let (udp, tcp) = tokio::join!(
+                plain.ask(Via::Udp, server, timeout),
+                plain.ask(Via::Tcp, server, timeout)
+            );
+            (report.udp, report.tcp) = (reach(&udp), reach(&tcp));
+            (if udp.is_ok() { Via::Udp } else { Via::Tcp }, udp.ok())
+        }
+    };
     if report.latency().is_none() {
         return report;
     }
     let examiner = Examiner {
         server,
-        via: if udp.is_ok() { Via::Udp } else { Via::Tcp },
+        via,
         timeout,
     };
-    let (edns, txt, nxdomain, dnssec, large) = tokio::join!(
+    let (edns, txt, nxdomain, (dnssec, signed), large) = tokio::join!(
         examiner.edns(probes),
         examiner.txt(probes),
         examiner.nxdomain(probes),
         examiner.dnssec(probes),
         examiner.large(probes),
     );
-    report.edns = edns;
-    report.txt = txt;
-    report.nxdomain = nxdomain;
-    let (dnssec, signed) = dnssec;
-    report.dnssec = dnssec;
-    if let Ok(udp) = &udp {
+    (report.edns, report.txt, report.nxdomain, report.dnssec) = (edns, txt, nxdomain, dnssec);
+    if let Some(udp) = udp {
         report.case = match udp.exact {
             true => Verdict::Yes,
             false => Verdict::No("the question comes back in other letters".to_owned()),
@@ -230,24 +254,21 @@ fn reach(heard: &Result<Heard, ExchangeError>) -> Reach {
 }
 
 /// One resolver that answers, and the transport to ask over.
-struct Examiner {
+struct Examiner<'a> {
     server: SocketAddr,
-    via: Via,
+    via: Via<'a>,
     timeout: Duration,
 }
 
-impl Examiner {
+impl Examiner<'_> {
     async fn ask(&self, question: &Question) -> Option<Heard> {
         question.ask(self.via, self.server, self.timeout).await.ok()
     }
 
     /// The answer, over TCP if it does not come whole.
     async fn ask_whole(&self, question: &Question) -> Option<Heard> {
-        let heard = question.ask_any(self.server, self.timeout);
-        match self.via {
-            Via::Udp => heard.await.ok(),
-            Via::Tcp => self.ask(question).await,
-        }
+        let heard = question.ask_whole(self.via, self.server, self.timeout);
+        heard.await.ok()
     }
 
     async fn edns(&self, probes: &Probes) -> Verdict {
@@ -322,14 +343,15 @@ impl Examiner {
     }
 
     fn whole(&self, heard: &Heard) -> Option<usize> {
-        (self.via == Via::Udp && !heard.response.truncated).then_some(heard.octets)
+        (matches!(self.via, Via::Udp) && !heard.response.truncated).then_some(heard.octets)
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Via {
+#[derive(Clone, Copy)]
+enum Via<'a> {
     Udp,
     Tcp,
+    Channel(&'a Channel),
 }
 
 /// A question in random case.
@@ -341,10 +363,26 @@ struct Question {
 /// An answer to it.
 struct Heard {
     response: Response,
+    /// Its size; of one over an encrypted channel nobody needs it.
     octets: usize,
     took: Duration,
     /// The question came back in the very same letters.
     exact: bool,
+}
+
+impl Heard {
+    /// What came back for a request that went out at `begun`; `None` if it is no answer to it.
+    fn read(answer: &[u8], request: &[u8], begun: Instant) -> Option<Self> {
+        let response = Response::parse(answer).ok()?;
+        response
+            .is_answer_to(request, CaseMatch::Folded)
+            .then(|| Self {
+                octets: answer.len(),
+                took: begun.elapsed(),
+                exact: response.is_answer_to(request, CaseMatch::Exact),
+                response,
+            })
+    }
 }
 
 impl Question {
@@ -374,38 +412,40 @@ impl Question {
 
     async fn ask(
         &self,
-        via: Via,
+        via: Via<'_>,
         server: SocketAddr,
         timeout: Duration,
     ) -> Result<Heard, ExchangeError> {
         let begun = Instant::now();
-        let request = match via {
-            Via::Udp => self.builder.build(random_id()?),
-            Via::Tcp => self.builder.clone().for_tcp().build(random_id()?),
-        };
-        let read = |answer: &[u8]| {
-            let response = Response::parse(answer).ok()?;
-            response
-                .is_answer_to(&request, CaseMatch::Folded)
-                .then(|| Heard {
-                    octets: answer.len(),
-                    took: begun.elapsed(),
-                    exact: response.is_answer_to(&request, CaseMatch::Exact),
-                    response,
-                })
-        };
         match via {
-            Via::Udp => exchange::udp(server, &request, timeout, read).await,
-            Via::Tcp => {
-                read(&exchange::tcp(server, &request, timeout).await?).ok_or(ExchangeError::Garbage)
+            Via::Udp => {
+                let request = self.builder.build(random_id()?);
+                let read = |answer: &[u8]| Heard::read(answer, &request, begun);
+                exchange::udp(server, &request, timeout, read).await
             }
+            Via::Tcp => {
+                let request = self.builder.clone().for_tcp().build(random_id()?);
+                let answer = exchange::tcp(server, &request, timeout).await?;
+                Heard::read(&answer, &request, begun).ok_or(ExchangeError::Garbage)
+            }
+            Via::Channel(channel) => Ok(Heard {
+                response: channel.ask(&self.builder, timeout).await?,
+                octets: 0,
+                took: begun.elapsed(),
+                exact: true,
+            }),
         }
     }
 
-    /// Over UDP; over TCP if the answer is truncated.
-    async fn ask_any(&self, server: SocketAddr, timeout: Duration) -> Result<Heard, ExchangeError> {
-        let heard = self.ask(Via::Udp, server, timeout).await?;
-        if heard.response.truncated {
+    /// The same, then over TCP if the answer over UDP is truncated.
+    async fn ask_whole(
+        &self,
+        via: Via<'_>,
+        server: SocketAddr,
+        timeout: Duration,
+    ) -> Result<Heard, ExchangeError> {
+        let heard = self.ask(via, server, timeout).await?;
+        if matches!(via, Via::Udp) && heard.response.truncated {
             return self.ask(Via::Tcp, server, timeout).await;
         }
         Ok(heard)

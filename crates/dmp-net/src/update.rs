@@ -210,7 +210,7 @@ fn lost(error: ExchangeError) -> UpdateError {
     match error {
         ExchangeError::Timeout => UpdateError::Timeout,
         ExchangeError::Network(error) => UpdateError::Unreachable(error.to_string()),
-        ExchangeError::Garbage => UpdateError::Garbage,
+        ExchangeError::Garbage | ExchangeError::Status(_) => UpdateError::Garbage,
     }
 }
 

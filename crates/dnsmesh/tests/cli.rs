@@ -108,6 +108,26 @@ fn every_flag_of_init_is_accepted() {
 }
 
 #[test]
+fn init_takes_the_systems_and_encrypted_resolvers() {
+    let dir = tempfile::tempdir().unwrap();
+    let user = User::new(dir.path(), "u");
+    let list = "system, tls://192.0.2.1#Dns.Example,https://dns.example/q@192.0.2.1";
+    user.run(&["init", "alice", "--dns-resolvers", list])
+        .expect(0);
+    assert!(
+        user.config().contains(
+            "- system\n- tls://192.0.2.1#dns.example\n- https://dns.example/q@192.0.2.1\n"
+        ),
+        "{}",
+        user.config()
+    );
+    let user = User::new(dir.path(), "wrong");
+    user.run(&["init", "alice", "--dns-resolvers", "tls://dns.example"])
+        .expect(1)
+        .warns("tls://address");
+}
+
+#[test]
 fn init_writes_a_private_config_with_the_default_resolvers() {
     let dir = tempfile::tempdir().unwrap();
     let user = User::new(dir.path(), "u");

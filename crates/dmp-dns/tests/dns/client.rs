@@ -1,6 +1,7 @@
 //! What a client makes of responses.
 
 use dmp_dns::message::{CaseMatch, QueryBuilder, RecordData, Response};
+use dmp_dns::query::Query;
 use dmp_dns::{Malformed, Name, Rcode, Rtype};
 
 use crate::support::*;
@@ -39,6 +40,29 @@ fn a_query_has_rd_and_edns_1232_and_over_tcp_65535() {
     assert_eq!(tcp[tcp.len() - 8..tcp.len() - 6], [0xff, 0xff]);
     let dnssec = builder.with_dnssec().build(1);
     assert_eq!(dnssec[dnssec.len() - 8..], [0x10, 0, 0, 0, 0x80, 0, 0, 0]);
+}
+
+#[test]
+fn a_padded_query_has_a_multiple_of_128_octets() {
+    for labels in 1..60 {
+        let owner = name(&format!("{}.test", "a".repeat(labels)));
+        let message = QueryBuilder::new(owner, Rtype::TXT).padded().build(1);
+        assert_eq!(message.len(), 128);
+        let query = Query::parse(&message).unwrap();
+        assert_eq!(query.edns().map(|edns| edns.payload), Some(1232));
+    }
+    let long = name(&format!("{0}.{0}.test", "a".repeat(60)));
+    assert_eq!(
+        QueryBuilder::new(long, Rtype::TXT).padded().build(1).len(),
+        256
+    );
+    let bare = QueryBuilder::new(name("a.test"), Rtype::TXT).without_edns();
+    let message = bare.padded().build(1);
+    assert_eq!(
+        (message.len(), message[11]),
+        (12 + 8 + 4, 0),
+        "nothing to pad with"
+    );
 }
 
 #[test]

@@ -19,6 +19,7 @@ fn probes() -> Probes {
         signed: name("signed.test"),
         large: name("large.test"),
         bogus: name("bogus.test"),
+        ..Probes::default()
     }
 }
 

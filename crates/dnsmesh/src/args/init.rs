@@ -20,7 +20,7 @@ pub(crate) struct InitArgs {
     /// Port of the single resolver
     #[arg(long, value_name = "PORT", default_value_t = 5353)]
     pub(crate) dns_port: u16,
-    /// Resolvers to ask, comma separated: ip, ip:port, [ipv6]:port
+    /// Resolvers to ask, comma separated: ip, ip:port, [ipv6]:port, system, tls://ip#name, https://name/path@ip
     #[arg(long, value_name = "LIST")]
     pub(crate) dns_resolvers: Option<String>,
     /// Do not write the default resolvers 1.1.1.1 and 8.8.8.8

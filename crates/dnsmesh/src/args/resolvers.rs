@@ -36,7 +36,7 @@ pub(crate) struct DiscoverArgs {
 /// `resolvers test`
 #[derive(Debug, clap::Args)]
 pub(crate) struct TestArgs {
-    /// Resolvers to test instead of the configured ones: ip, ip:port, [ipv6]:port, system
+    /// Resolvers to test instead of the configured ones: an entry as dns_resolvers takes it
     #[arg(value_name = "RESOLVER")]
     pub(crate) resolvers: Vec<Entry>,
     /// The well-known public resolvers too

@@ -120,7 +120,8 @@ async fn test(context: &Context, args: TestArgs) -> Outcome {
 pub(crate) fn table(reports: &[ResolverReport]) -> String {
     let mut rows = vec![
         [
-            "RESOLVER", "UDP", "TCP", "SIZE", "EDNS", "TXT", "CASE", "NXDOMAIN", "DNSSEC", "USABLE",
+            "RESOLVER", "TLS", "UDP", "TCP", "SIZE", "EDNS", "TXT", "CASE", "NXDOMAIN", "DNSSEC",
+            "USABLE",
         ]
         .map(str::to_owned),
     ];
@@ -128,6 +129,7 @@ pub(crate) fn table(reports: &[ResolverReport]) -> String {
         let usable = if report.is_usable() { "yes" } else { "no" };
         [
             report.upstream.to_string(),
+            reach(&report.encrypted),
             reach(&report.udp),
             reach(&report.tcp),
             report
@@ -158,8 +160,9 @@ pub(crate) fn json_lines(reports: &[ResolverReport]) -> String {
         resolver: String,
         usable: bool,
         latency_ms: Option<u64>,
-        udp: bool,
-        tcp: bool,
+        encrypted: Option<bool>,
+        udp: Option<bool>,
+        tcp: Option<bool>,
         payload: Option<u16>,
         edns: Option<bool>,
         txt: Option<bool>,
@@ -183,6 +186,7 @@ pub(crate) fn json_lines(reports: &[ResolverReport]) -> String {
                 resolver: report.upstream.to_string(),
                 usable: report.is_usable(),
                 latency_ms: report.latency().map(milliseconds),
+                encrypted: answers(&report.encrypted),
                 udp: answers(&report.udp),
                 tcp: answers(&report.tcp),
                 payload: report.payload,
@@ -200,7 +204,11 @@ pub(crate) fn json_lines(reports: &[ResolverReport]) -> String {
 
 /// What is not as it should be, in the order of the columns.
 fn faults(report: &ResolverReport) -> Vec<(&'static str, &str)> {
-    let reaches = [("udp", &report.udp), ("tcp", &report.tcp)];
+    let reaches = [
+        ("tls", &report.encrypted),
+        ("udp", &report.udp),
+        ("tcp", &report.tcp),
+    ];
     let verdicts = [
         ("edns", &report.edns),
         ("txt", &report.txt),
@@ -210,7 +218,7 @@ fn faults(report: &ResolverReport) -> Vec<(&'static str, &str)> {
     ];
     let reaches = reaches.into_iter().filter_map(|(what, reach)| match reach {
         Reach::Fails(why) => Some((what, why.as_str())),
-        Reach::Answers(_) => None,
+        Reach::Answers(_) | Reach::NotAsked => None,
     });
     let verdicts = verdicts
         .into_iter()
@@ -245,18 +253,23 @@ fn reach(reach: &Reach) -> String {
     match reach {
         Reach::Answers(latency) => format!("{} ms", milliseconds(*latency)),
         Reach::Fails(_) => "no".to_owned(),
+        Reach::NotAsked => "-".to_owned(),
     }
 }
 
-fn answers(reach: &Reach) -> bool {
-    matches!(reach, Reach::Answers(_))
+fn answers(reach: &Reach) -> Option<bool> {
+    match reach {
+        Reach::Answers(_) => Some(true),
+        Reach::Fails(_) => Some(false),
+        Reach::NotAsked => None,
+    }
 }
 
 fn word(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Yes => "yes",
         Verdict::No(_) => "no",
-        Verdict::Unknown => "?",
+        Verdict::Unknown => "-",
     }
 }
 
