@@ -227,7 +227,9 @@ fn our_node_takes_the_place_of_a_reference_node_and_its_users_go_on() {
     assert!(records >= expected.values().map(Vec::len).sum::<usize>() as i64);
     assert!(keys == 1 && tokens >= 2, "{report}");
     assert_eq!(
-        report["heartbeats_left"].as_i64().map(|left| left > 0),
+        report["heartbeats"]["added"]
+            .as_i64()
+            .map(|added| added > 0),
         Some(true),
         "{report}"
     );

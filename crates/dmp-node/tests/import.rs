@@ -556,18 +556,38 @@ fn a_key_of_ours_is_never_overwritten_and_shared_names_are_told() {
 }
 
 #[test]
-fn a_heartbeat_file_is_recognised_and_left_for_a_version_that_federates() {
+fn heartbeats_of_other_nodes_are_taken_over_as_far_as_they_verify() {
+    let vectors = include_str!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../vectors/fed_heartbeat_worker.json"
+    ));
+    let vectors: serde_json::Value = serde_json::from_str(vectors).unwrap();
+    let steps = &vectors["seen_store"]["steps"];
+    let [first, newer] = [0, 6].map(|at| steps[at]["wire"].as_str().unwrap());
     let site = Site::new();
-    let file = site.source("dmp_heartbeats.db", HEARTBEATS, |sql| {
-        sql.execute(
-            "INSERT INTO heartbeats_seen VALUES ('ab', 'https://n', 'w', 1, 2, '', 1, NULL)",
-            [],
-        )
-        .unwrap();
+    let row = |sql: &Connection, endpoint: &str, wire: &str| {
+        let values =
+            "INSERT INTO heartbeats_seen VALUES ('ab', ?1, ?2, 1, 2, '', 1800000000, NULL)";
+        sql.execute(values, [endpoint, wire]).unwrap();
+    };
+    let old = site.source("old.db", HEARTBEATS, |sql| {
+        row(sql, "https://p1.example.com", first);
+        row(sql, "https://n", "w");
     });
-    let report = site.apply(&[file]);
-    assert_eq!(report.heartbeats_left, 1);
-    assert_eq!(report.sources[0].tables, [("heartbeats_seen", 1)]);
+    let new = site.source("new.db", HEARTBEATS, |sql| {
+        row(sql, "https://p1.example.com", newer)
+    });
+    let report = site.apply(&[old.clone()]);
+    assert_eq!(report.sources[0].tables, [("heartbeats_seen", 2)]);
+    assert_eq!((report.heartbeats.added, report.heartbeats.refused), (1, 1));
+    assert_eq!(report.refused[0].row, "https://n");
+    let report = site.apply(&[new, old]);
+    assert_eq!((report.heartbeats.added, report.heartbeats.present), (1, 1));
+    let kept: String = Connection::open(site.database())
+        .unwrap()
+        .query_row("SELECT wire FROM seen_heartbeat", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(kept, newer);
 }
 
 #[test]

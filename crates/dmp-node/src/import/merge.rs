@@ -3,15 +3,19 @@
 
 use std::path::Path;
 
+use dmp_core::error::{RecordError, Rejected};
+use dmp_core::id::UnixTime;
+use dmp_core::record::heartbeat::{Heartbeat, Skew};
 use dmp_dns::Name;
 use dmp_dns::tsig::{self, Algorithm};
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::ImportError;
 use super::report::{Report, SourceReport};
-use super::source::{RecordRow, Source, TokenRow, TsigRow};
+use super::source::{HeartbeatRow, RecordRow, Source, TokenRow, TsigRow};
 use crate::access::{Scope, ScopeKind};
 use crate::credentials::pattern_rows;
+use crate::federation::heartbeat;
 use crate::store::intake::{Incoming, Intake, Taken};
 use crate::zone::Owner;
 
@@ -40,7 +44,6 @@ impl<'t> Merge<'t> {
             file: source.path.clone(),
             tables: source.tables.clone(),
         });
-        self.report.heartbeats_left += source.count("heartbeats_seen");
         self.report.audit_rows_left += source.count("token_audit");
         let file = &source.path;
         source.records(&mut |row| match row {
@@ -63,6 +66,14 @@ impl<'t> Merge<'t> {
             Ok(row) => self.token(file, row),
             Err(name) => {
                 self.report.tokens.refused += 1;
+                self.report.refuse(file, &name, WRONG_TYPES);
+                Ok(())
+            }
+        })?;
+        source.heartbeats(&mut |row| match row {
+            Ok(row) => self.heartbeat(file, &row),
+            Err(name) => {
+                self.report.heartbeats.refused += 1;
                 self.report.refuse(file, &name, WRONG_TYPES);
                 Ok(())
             }
@@ -106,6 +117,31 @@ impl<'t> Merge<'t> {
         self.report.records.count(taken);
         if let (Taken::Refused(reason), Some(owner)) = (taken, owner) {
             self.report.refuse(file, &owner.to_string(), reason);
+        }
+        Ok(())
+    }
+
+    /// Only what verifies counts; of two heartbeats of one node the newer.
+    fn heartbeat(&mut self, file: &Path, row: &HeartbeatRow) -> rusqlite::Result<()> {
+        let now = UnixTime::new(self.now.try_into().unwrap_or(0));
+        let heartbeat = match Heartbeat::parse(&row.wire, Skew::Unlimited, now) {
+            Ok(heartbeat) => heartbeat.into_inner(),
+            Err(RecordError::Rejected(Rejected::Expired)) => {
+                self.report.heartbeats.expired += 1;
+                return Ok(());
+            }
+            Err(reason) => {
+                self.report.heartbeats.refused += 1;
+                self.report.refuse(file, &row.endpoint, reason);
+                return Ok(());
+            }
+        };
+        let known = heartbeat::newest(self.sql, &heartbeat, now)?;
+        if known.is_some_and(|known| known >= heartbeat.ts) {
+            self.report.heartbeats.present += 1;
+        } else {
+            heartbeat::store(self.sql, &heartbeat, &row.wire, row.received_at)?;
+            self.report.heartbeats.added += 1;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Takes over the databases of a reference node: records, bearer tokens and TSIG keys, in one transaction (D4, node.md 5.4).
+//! Takes over the databases of a reference node: records, bearer tokens, TSIG keys and heartbeats of other nodes, in one transaction (D4, node.md 5.4).
 //!
 //! The reference's files are only read, from a private copy, so that they stay byte for byte as they are. The node must
 //! not run meanwhile; what was taken over is in force when it starts.
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::clock::Clock;
 use crate::credentials;
+use crate::federation::heartbeat;
 use crate::store::OpenError;
 use crate::store::offline::{self, Offline};
 use source::Source;
@@ -96,7 +97,7 @@ pub fn import(
         .as_ref()
         .map_or(database.to_owned(), |copy| copy.path().join("rehearsal.db"));
     let now = clock.seconds();
-    let mut target = Offline::open(&path, &[credentials::SCHEMA], now)?;
+    let mut target = Offline::open(&path, &[credentials::SCHEMA, heartbeat::SCHEMA], now)?;
     let (serial, next_row) = (target.serial(), target.next_row());
     let sql = target.transaction()?;
     let mut merge = merge::Merge::new(&sql, now, next_row)?;

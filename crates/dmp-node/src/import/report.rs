@@ -22,8 +22,8 @@ pub struct Report {
     pub keys: Counts,
     /// Bearer tokens.
     pub tokens: Counts,
-    /// Peers in heartbeat files. They were not taken over: this version does not federate, and the files are left for one that does.
-    pub heartbeats_left: u64,
+    /// Nodes that were heard of.
+    pub heartbeats: Counts,
     /// Rows of the token audit. They stay in their file.
     pub audit_rows_left: u64,
     /// Owner names on which keys of different subjects have rights in full (W-2): the operator has to decide who keeps them.

@@ -25,6 +25,13 @@ const TABLES: [(&str, i64); 5] = [
 /// Below this a `stored_ts` is a number of seconds (node.md 5.4): as milliseconds it would lie in the year 2001.
 const SECONDS_BELOW: i64 = 1_000_000_000_000;
 
+/// A row of `heartbeats_seen`.
+pub(super) struct HeartbeatRow {
+    pub(super) endpoint: String,
+    pub(super) wire: String,
+    pub(super) received_at: i64,
+}
+
 /// An open copy of one file.
 pub(super) struct Source {
     pub(super) path: PathBuf,
@@ -236,6 +243,34 @@ impl Source {
                     })
                 };
                 read().map_err(|_: Unreadable| Unreadable(subject.clone()))
+            },
+            each,
+        )
+    }
+
+    /// Hands over every heartbeat with the second of its reception, oldest first; errors as in [`Source::records`], with the
+    /// endpoint as name.
+    pub(super) fn heartbeats(
+        &self,
+        each: &mut dyn FnMut(Result<HeartbeatRow, String>) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<()> {
+        if self.columns("heartbeats_seen")?.is_none() {
+            return Ok(());
+        }
+        let sql =
+            "SELECT endpoint, wire, received_at FROM heartbeats_seen ORDER BY received_at, rowid";
+        self.each(
+            sql,
+            |row| {
+                let endpoint = text(row, 0)?;
+                let read = || {
+                    Ok(HeartbeatRow {
+                        endpoint: endpoint.clone(),
+                        wire: text(row, 1)?,
+                        received_at: whole(row, 2)?,
+                    })
+                };
+                read().map_err(|_: Unreadable| Unreadable(endpoint.clone()))
             },
             each,
         )

@@ -12,12 +12,12 @@ use dmp_core::record::heartbeat::Heartbeat;
 use dmp_dns::Name;
 
 use dmp_net::{Dnssec, Lookup, PoolOptions, ResolverPool};
-use rusqlite::{Connection, params};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use zeroize::Zeroizing;
 
-use super::{Change, Heart, Peer, Seen, Surroundings, Terms};
+use super::memory::{recall, remember};
+use super::{Heart, Peer, Surroundings, Terms};
 use crate::access::Author;
 use crate::config::{Config, HeartbeatConfig};
 use crate::context::{Context, Operation};
@@ -25,16 +25,6 @@ use crate::limits::{HEARTBEAT_LISTED, HEARTBEAT_PASSED_ON};
 use crate::metrics::Beat;
 use crate::repeated::log_repeated;
 use crate::zone::Owner;
-
-/// The table of nodes that were heard of.
-pub(crate) const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS seen_heartbeat (
-    operator TEXT NOT NULL,
-    endpoint TEXT NOT NULL,
-    wire TEXT NOT NULL,
-    received_at INTEGER NOT NULL,
-    PRIMARY KEY (operator, endpoint)
-) WITHOUT ROWID;";
 
 /// What this node says of itself and what it has heard, for whoever shows it.
 #[derive(Debug)]
@@ -278,52 +268,4 @@ impl Surroundings for Around {
         let applied = self.context.submit(Author::Operator, operations).await;
         applied.map(drop).map_err(|error| error.to_string())
     }
-}
-
-fn recall(context: &Context, most: usize) -> rusqlite::Result<Seen> {
-    let now = context.clock().seconds();
-    let mut seen = Seen::new(most);
-    context.store().read(|sql: &Connection| {
-        let mut statement =
-            sql.prepare("SELECT wire, received_at FROM seen_heartbeat ORDER BY received_at")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let (wire, received_at) = (row.get::<_, String>(0)?, row.get::<_, i64>(1)?);
-            seen.restore(&wire, received_at.try_into().unwrap_or(0), now);
-        }
-        Ok(())
-    })?;
-    Ok(seen)
-}
-
-async fn remember(context: &Context, changes: Vec<Change>) -> Result<(), String> {
-    if changes.is_empty() {
-        return Ok(());
-    }
-    let written = context
-        .store()
-        .transact(move |draft| -> rusqlite::Result<()> {
-            let sql = draft.sql()?;
-            for change in &changes {
-                match change {
-                    Change::Heard(peer) => sql
-                        .prepare_cached(
-                            "INSERT OR REPLACE INTO seen_heartbeat VALUES (?1, ?2, ?3, ?4)",
-                        )?
-                        .execute(params![
-                            peer.heartbeat.operator.to_string(),
-                            peer.heartbeat.endpoint.as_str(),
-                            peer.wire,
-                            i64::try_from(peer.received_at).unwrap_or(i64::MAX)
-                        ])?,
-                    Change::Gone((operator, endpoint)) => sql
-                        .prepare_cached(
-                            "DELETE FROM seen_heartbeat WHERE operator = ?1 AND endpoint = ?2",
-                        )?
-                        .execute([operator.to_string().as_str(), endpoint])?,
-                };
-            }
-            Ok(())
-        });
-    written.await.map_err(|error| error.to_string())
 }

@@ -51,6 +51,7 @@ impl Report for Imported {
             ("records", report.records),
             ("TSIG keys", report.keys),
             ("bearer tokens", report.tokens),
+            ("heartbeats of other nodes", report.heartbeats),
         ] {
             lines.push(numbers(what, counts));
         }
@@ -69,13 +70,6 @@ impl Report for Imported {
             format!("left out: {} of {file}: {}", refused.row, refused.reason)
         });
         let mut notes: Vec<String> = refused.collect();
-        if report.heartbeats_left > 0 {
-            notes.push(format!(
-                "{} heartbeat(s) of peers were found and not taken over: this version does not federate. Keep the file \
-                 for one that does",
-                report.heartbeats_left
-            ));
-        }
         if report.audit_rows_left > 0 {
             let rows = report.audit_rows_left;
             notes.push(format!(
