@@ -577,7 +577,7 @@ fn heartbeats_of_other_nodes_are_taken_over_as_far_as_they_verify() {
     let new = site.source("new.db", HEARTBEATS, |sql| {
         row(sql, "https://p1.example.com", newer)
     });
-    let report = site.apply(&[old.clone()]);
+    let report = site.apply(std::slice::from_ref(&old));
     assert_eq!(report.sources[0].tables, [("heartbeats_seen", 2)]);
     assert_eq!((report.heartbeats.added, report.heartbeats.refused), (1, 1));
     assert_eq!(report.refused[0].row, "https://n");
