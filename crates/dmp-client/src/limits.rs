@@ -127,6 +127,11 @@ pub const TOKEN_EXPIRY_GRACE: u64 = 300;
 /// How long before a credential expires its owner is told, seconds (client.md 12: 14 days).
 pub const CREDENTIAL_NOTICE: u64 = 14 * 86_400;
 
+/// Lifetime of a message to oneself that tests an address, seconds: as long as the test may take and a little more.
+pub const SELF_TEST_TTL: u64 = 300;
+/// How often the test looks whether it came back.
+pub const SELF_TEST_INTERVAL: Duration = Duration::from_secs(3);
+
 /// Time for one HTTP request of the doctor (cli.md 3.7).
 pub const DOCTOR_HTTP_TIMEOUT: Duration = Duration::from_secs(4);
 /// Time for one query to one resolver of the doctor: as long as a try of a look-up (federation.md 7.4).

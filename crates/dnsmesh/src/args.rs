@@ -13,6 +13,7 @@ pub(crate) mod mail;
 mod node;
 mod operator;
 pub(crate) mod resolvers;
+pub(crate) mod setup;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ use identity::IdentityCommand;
 use init::InitArgs;
 use mail::{IntroCommand, OutboxCommand, RecvArgs, SendArgs};
 use resolvers::ResolversCommand;
+use setup::SetupArgs;
 
 pub(crate) use node::{
     ConfigCommand, ConfigMigrateArgs, ConfigShowArgs, NodeArgs, NodeCheckArgs, NodeCommand,
@@ -134,6 +136,8 @@ pub(crate) enum Command {
 /// The verbs of a user.
 #[derive(Debug, Subcommand)]
 pub(crate) enum UserCommand {
+    /// Set up an address: configuration, keys, registration, publication and a test, in one resumable command
+    Setup(SetupArgs),
     /// Create the configuration of a new identity
     Init(InitArgs),
     /// Register at a node for a bearer token

@@ -13,6 +13,7 @@ mod recv;
 mod register;
 pub(crate) mod resolvers;
 mod send;
+mod setup;
 mod token;
 mod tsig;
 
@@ -107,6 +108,7 @@ fn long_work(command: &UserCommand) -> Option<&'static str> {
 
 async fn perform(context: &Context, command: UserCommand) -> Outcome {
     match command {
+        UserCommand::Setup(args) => setup::setup(context, args).await,
         UserCommand::Init(args) => init::init(context, args).await,
         UserCommand::Register(args) => register::token(context, args).await,
         UserCommand::Tsig(TsigCommand::Register {

@@ -5,6 +5,8 @@
 use std::env;
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 
 use dmp_client::config::{Config, ConfigError};
@@ -19,6 +21,7 @@ use dmp_client::takeover::{ReferenceHome, TakeoverError};
 use dmp_core::id::UnixTime;
 use dmp_core::keys::Identity;
 use dmp_net::SystemFallback;
+use zeroize::Zeroizing;
 
 use crate::beside::Beside;
 use crate::cmd::credential;
@@ -45,6 +48,7 @@ pub(crate) struct Environment {
     /// Flags and variables that say where the files are.
     pub(crate) locations: Locations,
     passphrase: Option<OsString>,
+    passphrase_fd: Option<OsString>,
     is_tripwire_overridden: bool,
     /// How update targets are reached.
     pub(crate) connect: ConnectOptions,
@@ -117,7 +121,8 @@ impl Context {
             .ok()
             .and_then(|port| port.trim().parse().ok());
         let environment = Environment {
-            passphrase: env::var_os("DMP_PASSPHRASE"),
+            passphrase: env::var_os("DMP_PASSPHRASE").filter(|text| !text.is_empty()),
+            passphrase_fd: env::var_os("DMP_PASSPHRASE_FD").filter(|text| !text.is_empty()),
             is_tripwire_overridden: env::var_os("DMP_PASSPHRASE_OVERRIDE_VERIFY")
                 .is_some_and(|value| value == "1"),
             connect: ConnectOptions {
@@ -166,26 +171,9 @@ impl Context {
 
     /// Reads the configuration, obtains the passphrase, derives the keys and compares them with the ones remembered.
     pub(crate) fn unlock(&self, input: StandardInput) -> Result<Unlocked, Failure> {
-        let mut config = self.config()?;
-        let file = config
-            .passphrase_file
-            .as_ref()
-            .map(|path| self.home.expand(path));
-        let variable = match self
-            .environment
-            .passphrase
-            .clone()
-            .map(OsString::into_string)
-        {
-            None => None,
-            Some(Ok(text)) => Some(text),
-            Some(Err(_)) => {
-                return Err(Failure::user(
-                    "passphrase-encoding",
-                    "DMP_PASSPHRASE is not UTF-8",
-                ));
-            }
-        };
+        let config = self.config()?;
+        let file = self.passphrase_file(&config);
+        let variable = self.passphrase_of_environment()?;
         let question = format!("Passphrase for {}: ", config.username);
         let passphrase = passphrase::obtain(variable, file.as_deref(), || {
             prompt::secret(&question, input)
@@ -196,8 +184,17 @@ impl Context {
                 path.display()
             ));
         }
+        self.unlock_with(config, &passphrase.text)
+    }
+
+    /// Derives the keys from a passphrase that is at hand and compares them with the ones remembered.
+    pub(crate) fn unlock_with(
+        &self,
+        mut config: Config,
+        passphrase: &str,
+    ) -> Result<Unlocked, Failure> {
         tracing::debug!("deriving the keys from passphrase and salt");
-        let derived = Identity::derive(&passphrase.text, &config.salt()?);
+        let derived = Identity::derive(passphrase, &config.salt()?);
         let identity = derived.map_err(|error| Failure::user("passphrase-unusable", error))?;
         match passphrase::check_tripwire(&mut config, &identity.signing_public()) {
             Ok(Tripwire::Passed) => {}
@@ -210,6 +207,56 @@ impl Context {
             Err(mismatch) => return Err(mismatch.into()),
         }
         Ok(Unlocked { config, identity })
+    }
+
+    /// Whether there is a passphrase without asking for it: in the environment, or in the file that is configured.
+    pub(crate) fn has_passphrase(&self, config: &Config) -> bool {
+        self.environment.passphrase.is_some()
+            || self.environment.passphrase_fd.is_some()
+            || self
+                .passphrase_file(config)
+                .is_some_and(|file| file.exists())
+    }
+
+    fn passphrase_file(&self, config: &Config) -> Option<PathBuf> {
+        let file = config.passphrase_file.as_ref();
+        file.map(|path| self.home.expand(path))
+    }
+
+    /// `DMP_PASSPHRASE`, else what can be read from the open file that `DMP_PASSPHRASE_FD` numbers, to the end of its first line:
+    /// a process's environment can be looked at by others, a pipe cannot (cli.md 11, L16).
+    fn passphrase_of_environment(&self) -> Result<Option<String>, Failure> {
+        let not_text = |name| Failure::user("passphrase-encoding", format!("{name} is not UTF-8"));
+        if let Some(text) = &self.environment.passphrase {
+            let text = text.clone().into_string();
+            return text.map(Some).map_err(|_| not_text("DMP_PASSPHRASE"));
+        }
+        let Some(number) = &self.environment.passphrase_fd else {
+            return Ok(None);
+        };
+        let number = number
+            .to_str()
+            .and_then(|number| number.parse::<u32>().ok());
+        let number = number.ok_or_else(|| {
+            Failure::user(
+                "passphrase-fd",
+                "DMP_PASSPHRASE_FD is not the number of an open file",
+            )
+        })?;
+        let mut line = Zeroizing::new(String::new());
+        File::open(format!("/dev/fd/{number}"))
+            .and_then(|file| BufReader::new(file).read_line(&mut line))
+            .map_err(|error| {
+                Failure::user(
+                    "passphrase-fd",
+                    format!("DMP_PASSPHRASE_FD={number}: {error}"),
+                )
+            })?;
+        let text = line.trim_end_matches(['\r', '\n']);
+        if text.is_empty() {
+            return Err(PassphraseError::Empty.into());
+        }
+        Ok(Some(text.to_owned()))
     }
 
     /// Unlocks and opens the store: the verbs that need no network.
@@ -244,7 +291,15 @@ impl Context {
 
     /// Unlocks, opens the store and makes ready for the network. Nothing is asked yet.
     pub(crate) fn go_online(&self, input: StandardInput) -> Result<Online, Failure> {
-        let (Unlocked { config, identity }, store) = self.unlock_store(input)?;
+        let Unlocked { config, identity } = self.unlock(input)?;
+        self.online(config, identity)
+    }
+
+    /// The same with keys that are at hand.
+    pub(crate) fn online(&self, config: Config, identity: Identity) -> Result<Online, Failure> {
+        let unlocked = Unlocked { config, identity };
+        let store = self.open_store(&unlocked)?;
+        let Unlocked { config, identity } = unlocked;
         if let Some(warning) = credential::warning(&config, &self.home, now()) {
             self.format.note(&warning);
         }

@@ -55,6 +55,19 @@ fn two_people() {
         .expect(0)
         .warns("reading the configuration");
     alice.run(&["resolvers", "list", "--json"]).expect(0);
+    let carol = User::new(dir.path(), "carol");
+    let (url, dns) = (node.url(), node.dns.to_string());
+    carol
+        .run(&[
+            "setup",
+            "carol@alpha.test",
+            "--node",
+            &url,
+            "--dns-resolvers",
+            &dns,
+            "--json",
+        ])
+        .expect(0);
     alice.run(&["doctor", "--json"]).expect(0);
     alice.run(&["doctor", "--repair", "--json"]).expect(1);
     alice

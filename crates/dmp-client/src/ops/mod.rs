@@ -10,6 +10,7 @@ mod prekeys;
 mod providers;
 mod publish;
 mod receive;
+mod self_test;
 mod send;
 
 use dmp_core::address::Address;
@@ -38,6 +39,7 @@ pub use self::receive::{
     Dropped, Phases, ReceiveError, ReceiveReport, ReceiveRequest, Rhythm, Turn, UnreachableZone,
     clear_away, receive,
 };
+pub use self::self_test::{SelfTestError, self_test};
 pub use self::send::{
     ClaimCount, ForwardSecrecy, ForwardSecrecyPolicy, NoForwardSecrecy, SendError, SendReport,
     SendRequest, send,

@@ -12,5 +12,6 @@ mod providers;
 mod quarantine;
 mod receive;
 mod scenarios;
+mod self_test;
 mod send;
 mod world;

@@ -1,5 +1,6 @@
 //! `init`: the configuration of a new identity (cli.md 3.1, D29).
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +19,9 @@ use super::Outcome;
 use crate::args::init::{DEFAULT_DOMAIN, InitArgs};
 use crate::context::Context;
 use crate::exit::Failure;
+use crate::prompt;
 use crate::report::{Report, line};
+use crate::terminal;
 
 /// Resolvers written when the user names none.
 const DEFAULT_RESOLVERS: [&str; 2] = ["1.1.1.1", "8.8.8.8"];
@@ -33,14 +36,36 @@ pub(crate) async fn init(context: &Context, args: InitArgs) -> Outcome {
         )
         .hint("--force overwrites it with a new salt, which makes a new identity"));
     }
+    if context.home.has_config() && std::io::stdin().is_terminal() && terminal::may_ask() {
+        prompt::agreed(&format!(
+            "{} holds an identity that nobody can bring back without it. Replace it? [y/N] ",
+            path.display()
+        ))?;
+    }
     let mut notes = Vec::new();
-    let (username, domain) = own_name(&args, &mut notes)?;
+    let probes = !args.no_probe_local_dns;
+    let mut config = compose(args, &mut notes)?;
+    if probes && let Some(server) = probe(&config).await {
+        config.local_node_dns_server = server.ip().to_string();
+        config.local_node_dns_port = server.port();
+    }
+    context.home.save_config(&config)?;
+    Ok(Box::new(Written {
+        path,
+        config,
+        notes,
+    }))
+}
+
+/// The configuration of a new identity, with a fresh salt; nothing is written.
+pub(super) fn compose(args: InitArgs, notes: &mut Vec<String>) -> Result<Config, Failure> {
+    let (username, domain) = own_name(&args, notes)?;
     let dns_resolvers = resolvers(&args)?;
     let identity_domain = args.identity_domain.trim().to_owned();
     if !identity_domain.is_empty() {
         zone("--identity-domain", &identity_domain)?;
     }
-    let mut config = Config {
+    Ok(Config {
         username,
         domain,
         endpoint: normalize_endpoint(args.endpoint.as_deref().unwrap_or_default()),
@@ -53,19 +78,7 @@ pub(crate) async fn init(context: &Context, args: InitArgs) -> Outcome {
         dnssec_required: args.require_dnssec,
         kdf_salt: Salt::generate(&mut system_random()).to_hex(),
         ..Config::default()
-    };
-    if !args.no_probe_local_dns
-        && let Some(server) = probe(&config).await
-    {
-        config.local_node_dns_server = server.ip().to_string();
-        config.local_node_dns_port = server.port();
-    }
-    context.home.save_config(&config)?;
-    Ok(Box::new(Written {
-        path,
-        config,
-        notes,
-    }))
+    })
 }
 
 /// Looks for the DNS listener of the home node (node.md C1), through the resolvers just configured (client.md 4.7).

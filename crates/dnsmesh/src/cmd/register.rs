@@ -86,7 +86,8 @@ fn prepare(context: &Context, args: RegisterArgs) -> Result<(RegisterRequest, Un
     Ok((request, context.unlock(StandardInput::Free)?))
 }
 
-fn own_addresses(config: &Config) -> Result<Vec<String>, Failure> {
+/// The addresses that may be registered: under the mesh zone, and the identity zone if there is one.
+pub(super) fn own_addresses(config: &Config) -> Result<Vec<String>, Failure> {
     let zones = [Some(config.mesh_zone()?), config.identity_zone()?];
     Ok(zones
         .iter()
