@@ -15,6 +15,7 @@ mod messages;
 mod node;
 mod proxy;
 mod publishing;
+mod quarantine;
 mod takeover;
 mod tools;
 mod user;

@@ -159,11 +159,6 @@ impl Context {
         Ok(config)
     }
 
-    /// What the environment says about connections.
-    pub(crate) const fn connect_options(&self) -> ConnectOptions {
-        self.environment.connect
-    }
-
     /// Whether the system may resolve hosts although resolvers are configured.
     pub(crate) fn system_fallback(&self) -> SystemFallback {
         self.environment.connect.system_fallback

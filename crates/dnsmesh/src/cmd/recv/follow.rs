@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
-use dmp_client::connect::Connection;
 use dmp_client::error::StoreError;
 use dmp_client::limits::{FOLLOW_RUN_MIN, RECEIVE_DEADLINE};
 use dmp_client::mesh::system_random;
+use dmp_client::ops::outbox::{self, AdvanceRequest};
 use dmp_client::ops::{ReceiveError, ReceiveReport, ReceiveRequest, Rhythm, clear_away, receive};
 use dmp_core::id::UnixTime;
 use tokio::time::{Instant, sleep_until};
@@ -34,7 +34,7 @@ struct Told {
 /// Runs until the time is over, the reader of the output is gone, or the store fails. Ctrl-C ends the process from outside.
 pub(super) async fn follow(
     context: &Context,
-    mut online: Online,
+    online: Online,
     args: &RecvArgs,
 ) -> Result<Exit, Failure> {
     let interval = |seconds: i64| Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
@@ -55,13 +55,8 @@ pub(super) async fn follow(
             return Ok(Exit::Done);
         }
         sleep_until(due).await;
-        // Resolvers that were given up for one run deserve another try, and a token may have been renewed.
-        online.connection = Connection::new(
-            &online.config,
-            &context.home,
-            context.connect_options(),
-            now(),
-        )?;
+        // Resolvers that were given up for one run deserve another try.
+        online.connection.reader.begin_run();
         let left = end.map_or(RECEIVE_DEADLINE, |end| {
             end.saturating_duration_since(Instant::now())
         });
@@ -88,7 +83,17 @@ pub(super) async fn follow(
         if !hand_out(context, &online, args, report).await? {
             return Ok(Exit::Done);
         }
+        send_due(&online).await?;
     }
+}
+
+/// Sends on what is due in the outbox; `outbox list` tells how it stands.
+async fn send_due(online: &Online) -> Result<(), Failure> {
+    let due = online.store.next_outbox_due()?;
+    if due.is_some_and(|due| due.as_secs() <= now()) {
+        outbox::advance(&online.session(), &AdvanceRequest::default()).await?;
+    }
+    Ok(())
 }
 
 /// Tells what has changed since the last run.
