@@ -61,7 +61,7 @@ pub(super) async fn node(
     Done::now(saved, endpoint)
 }
 
-/// The endpoint that is named, configured, announced or usual; one that answers.
+/// The endpoint that is named, configured, usual or announced; one that answers.
 async fn endpoint(
     args: &SetupArgs,
     config: &Config,
@@ -94,7 +94,7 @@ async fn endpoint(
     .hint("name it: dnsmesh setup --node HOST"))
 }
 
-/// What the host of the address says about its endpoint, only with TLS; then the host itself.
+/// The host of the address itself, then what its zone says about the endpoint; only with TLS.
 async fn announced(config: &Config, resolvers: &Resolvers) -> Result<Vec<String>, Failure> {
     let zone: Zone = config.mesh_zone()?;
     let beats = match resolvers.txt(&heartbeat_owner(&zone)).await {
@@ -110,7 +110,8 @@ async fn announced(config: &Config, resolvers: &Resolvers) -> Result<Vec<String>
         .map(|beat| normalize_endpoint(beat.endpoint.as_str()))
         .filter(|endpoint| endpoint.starts_with("https://"));
     let usual = format!("https://{zone}");
-    Ok(announced.into_iter().chain([usual]).collect())
+    // Anybody may sign a heartbeat: it is asked only where the host itself does not answer.
+    Ok([usual].into_iter().chain(announced).collect())
 }
 
 /// Keeps a credential that works, else registers.
