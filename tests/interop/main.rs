@@ -16,6 +16,7 @@ mod node;
 mod proxy;
 mod publishing;
 mod quarantine;
+mod rotation;
 mod takeover;
 mod tools;
 mod user;

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::Program;
 
-const OPERATOR_TOKEN: &str = "operator-token-of-the-interop-suite";
+pub(crate) const OPERATOR_TOKEN: &str = "operator-token-of-the-interop-suite";
 const START_DEADLINE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Node {

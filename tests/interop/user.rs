@@ -27,6 +27,7 @@ pub(crate) struct User {
     proxy: SocketAddr,
     /// Where claims go: the DNS port of the recipient's node.
     claims: SocketAddr,
+    passphrase: String,
     home: TempDir,
 }
 
@@ -52,6 +53,7 @@ impl User {
             zone: node.zone.clone(),
             proxy,
             claims: node.dns,
+            passphrase: format!("the passphrase of {name}@{}", node.zone),
             home: tempfile::tempdir().expect("a temporary directory"),
         };
         let endpoint = format!("http://{}", node.zone);
@@ -171,10 +173,7 @@ impl User {
             .env("HOME", self.home.path())
             .env("DMP_CONFIG_HOME", self.config_home())
             .env("DMP_TOKENS_HOME", self.config_home().join("tokens"))
-            .env(
-                "DMP_PASSPHRASE",
-                format!("the passphrase of {}", self.address),
-            )
+            .env("DMP_PASSPHRASE", &self.passphrase)
             .env("DMP_PROVIDER_DNS_PORT", self.claims.port().to_string())
             .env("http_proxy", format!("http://{}", self.proxy))
             .stdin(Stdio::null())
@@ -185,6 +184,30 @@ impl User {
             stdout: String::from_utf8(output.stdout).expect("UTF-8 on stdout"),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
+    }
+
+    /// Rotates to keys made from another passphrase, which is used from then on, and returns what the program said.
+    pub(crate) fn rotate(&mut self, passphrase: &str, reason: &str) -> String {
+        let file = self.home.path().join("new.pw");
+        std::fs::write(&file, passphrase).expect("a passphrase file");
+        let file = file.to_str().expect("a path").to_owned();
+        let outcome = self.run(&[
+            "identity",
+            "rotate",
+            "--experimental",
+            "--yes",
+            "--reason",
+            reason,
+            "--new-passphrase-file",
+            &file,
+        ]);
+        assert_eq!(
+            outcome.code, 3,
+            "published, and the environment holds the old passphrase: {}\n{}",
+            outcome.stdout, outcome.stderr
+        );
+        passphrase.clone_into(&mut self.passphrase);
+        outcome.stdout
     }
 
     /// Sets keys of `config.yaml`; of a key that stands twice the last one counts.

@@ -20,6 +20,12 @@ pub const PREKEY_LIFETIME: u64 = 7 * 86_400;
 pub const PREKEY_GRACE: u64 = 86_400;
 /// Fewer published prekeys than this are a reason to publish more: five people may write before the next look.
 pub const PREKEYS_LOW: usize = 5;
+/// How often own records are published again, seconds: half of the day that a node keeps them, so that there is no gap (D15).
+pub const UPKEEP_INTERVAL: u64 = NODE_MAX_TTL / 2;
+/// How long upkeep rests after an attempt, seconds: a node that refuses is not asked at every turn of `recv --follow`.
+pub const UPKEEP_PAUSE: u64 = 300;
+/// Time for one upkeep: a few UPDATEs, also over a slow line.
+pub const UPKEEP_DEADLINE: Duration = Duration::from_secs(15);
 /// Attempts to find a prekey id that is not in use (crypto.md 12).
 pub const PREKEY_ID_TRIES: usize = 10;
 /// Default TTL of identity records, seconds (records.md 5.4).

@@ -79,7 +79,7 @@ pub fn obtain(
         });
     }
     if let Some(path) = file.filter(|path| path.exists()) {
-        return read_file(path);
+        return from_file(path);
     }
     let text = prompt().map_err(PassphraseError::Prompt)?;
     if text.is_empty() {
@@ -92,7 +92,11 @@ pub fn obtain(
     }
 }
 
-fn read_file(path: &Path) -> Result<Passphrase, PassphraseError> {
+/// Takes the passphrase from a file, without the white space around it.
+///
+/// # Errors
+/// A file that cannot be read or holds nothing else.
+pub fn from_file(path: &Path) -> Result<Passphrase, PassphraseError> {
     let failed = |source| PassphraseError::File {
         path: path.to_owned(),
         source,

@@ -16,7 +16,7 @@ use dmp_client::home::{Home, HomeError, Locations};
 use dmp_client::mesh::SystemClock;
 use dmp_client::ops::Session;
 use dmp_client::passphrase::{self, PassphraseError, Tripwire};
-use dmp_client::store::Store;
+use dmp_client::store::{Opening, Store};
 use dmp_client::takeover::{ReferenceHome, TakeoverError};
 use dmp_core::id::UnixTime;
 use dmp_core::keys::Identity;
@@ -54,6 +54,15 @@ pub(crate) struct Environment {
     pub(crate) connect: ConnectOptions,
     /// Tokens stay in `~/.dmp` although the configuration is elsewhere: worth a warning when one is saved.
     pub(crate) tokens_stay_behind: bool,
+}
+
+impl Environment {
+    /// Whether `DMP_PASSPHRASE` is set to something else than this.
+    pub(crate) fn holds_other(&self, passphrase: &str) -> bool {
+        self.passphrase
+            .as_ref()
+            .is_some_and(|variable| !variable.is_empty() && variable.as_os_str() != passphrase)
+    }
 }
 
 impl fmt::Debug for Environment {
@@ -194,12 +203,21 @@ impl Context {
         match passphrase::check_tripwire(&mut config, &identity.signing_public()) {
             Ok(Tripwire::Passed) => {}
             Ok(Tripwire::Armed) => self.remember(&config),
-            Err(mismatch @ PassphraseError::Mismatch { .. })
-                if self.environment.is_tripwire_overridden =>
-            {
-                self.format.note(&format!("warning: {mismatch}"));
-            }
-            Err(mismatch) => return Err(mismatch.into()),
+            Err(mismatch) => match Store::opening(self.home.dir(), &identity)? {
+                // The store knows better: it is the first start after a rotation (client.md 13).
+                Opening::Current => {
+                    config.verify_pubkey = identity.signing_public().to_string();
+                    self.remember(&config);
+                    self.format.note(
+                        "note: this passphrase is the new one of your rotation; the old one does not open this home any more",
+                    );
+                }
+                // Without a store there is no better proof, so the user may insist; with one a wrong passphrase is wrong (D17).
+                Opening::NoStore if self.environment.is_tripwire_overridden => {
+                    self.format.note(&format!("warning: {mismatch}"));
+                }
+                _ => return Err(mismatch.into()),
+            },
         }
         Ok(Unlocked { config, identity })
     }

@@ -15,6 +15,8 @@ pub(crate) enum Exit {
     User,
     /// The network, a remote side, or nothing found.
     Remote,
+    /// A rotation is published, but the environment still holds the old passphrase.
+    OldPassphrase,
     /// Ended by Ctrl-C.
     Interrupted,
 }
@@ -26,6 +28,7 @@ impl Exit {
             Self::Done => 0,
             Self::User => 1,
             Self::Remote => 2,
+            Self::OldPassphrase => 3,
             Self::Interrupted => 130,
         }
     }

@@ -128,6 +128,24 @@ fn two_people() {
     let blocked = blocked["signing_public_key"].as_str().unwrap().to_owned();
     bob.run(&["intro", "unblock", &blocked, "--json"]).expect(0);
     bob.run(&["intro", "purge", "--all", "--json"]).expect(0);
+    // New keys, followed, and an end.
+    alice.run(&["identity", "unpublish", "--json"]).expect(0);
+    let alice = alice.with("DMP_NEW_PASSPHRASE", "the new one");
+    alice
+        .run(&["identity", "rotate", "--yes", "--json"])
+        .expect(0);
+    bob.run(&[
+        "contacts",
+        "accept-key",
+        "alice@alpha.test",
+        "--yes",
+        "--json",
+    ])
+    .expect(0);
+    let alice = alice.with("DMP_PASSPHRASE", "the new one");
+    alice
+        .run(&["identity", "revoke", "--reason", "other", "--yes", "--json"])
+        .expect(0);
     bob.run(&["contacts", "block", "alice@alpha.test", "--json"])
         .expect(0);
     bob.run(&["contacts", "remove", "alice@alpha.test", "--yes", "--json"])

@@ -12,8 +12,8 @@ use dmp_core::record::{Binding, IdentityRecord, Revocation, Rotation, Subject, V
 use futures_util::future::join_all;
 use thiserror::Error;
 
-use super::Session;
 use super::publish::{delete_values, publish_capped};
+use super::{Session, upkeep};
 use crate::error::{Fault, StoreError, WriteError};
 use crate::limits::IDENTITY_TTL;
 use crate::mesh::{Lookup, Operation, Reader};
@@ -128,29 +128,77 @@ pub async fn identity_publish(
             error,
         })?;
     session.store.set_note(PUBLISHED_NOTE, &value)?;
-
-    let visible = match session.reader.txt(&owner).await {
-        Lookup::Found(values) => values,
-        Lookup::Absent | Lookup::Unreachable(_) => Vec::new(),
-    };
-    let mut older: Vec<String> = visible
-        .into_iter()
-        .chain(remembered)
-        .filter(|other| *other != value && is_own_predecessor(other, &record))
-        .collect();
-    older.sort();
-    older.dedup();
-    let removed = delete_values(session, &owner, &older)
-        .await
-        .into_iter()
-        .filter(|gone| *gone)
-        .count();
+    upkeep::begin(session)?;
+    let mut older = own_values(session, &owner, remembered).await;
+    older.retain(|other| *other != value);
+    let gone = delete_values(session, &owner, &older).await;
     Ok(Published {
         owner,
         record,
         ttl,
-        removed,
+        removed: gone.into_iter().filter(|gone| *gone).count(),
     })
+}
+
+/// What became of the own identity records.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unpublished {
+    /// Where they were.
+    pub owner: OwnerName,
+    /// Records that are gone.
+    pub removed: usize,
+    /// Records that the node would not delete.
+    pub left: usize,
+}
+
+/// Deletes the own identity records, each by its exact value; records with other keys are never touched. From now on nobody finds the keys, and
+/// nothing publishes them again before [`identity_publish`].
+///
+/// # Errors
+/// Failures of the store.
+pub async fn identity_unpublish(session: &Session<'_>) -> Result<Unpublished, StoreError> {
+    let remembered = session.store.note(PUBLISHED_NOTE)?;
+    session.store.set_note(PUBLISHED_NOTE, "")?;
+    Ok(withdraw(session, remembered).await)
+}
+
+/// Deletes the records of the session's keys, the remembered one also where no resolver shows it.
+pub(super) async fn withdraw(session: &Session<'_>, remembered: Option<String>) -> Unpublished {
+    let owner = session.profile.identity_owner();
+    let values = own_values(session, &owner, remembered).await;
+    let gone = delete_values(session, &owner, &values).await;
+    let removed = gone.iter().filter(|gone| **gone).count();
+    Unpublished {
+        owner,
+        removed,
+        left: gone.len() - removed,
+    }
+}
+
+/// The record that was published last under the present keys, as it stands in the zone.
+pub(super) fn published_value(session: &Session<'_>) -> Result<Option<String>, StoreError> {
+    let value = session.store.note(PUBLISHED_NOTE)?;
+    Ok(value.filter(|value| is_own(session, value)))
+}
+
+/// The own records at the own name: those that are visible and the one that is remembered.
+async fn own_values(
+    session: &Session<'_>,
+    owner: &OwnerName,
+    remembered: Option<String>,
+) -> Vec<String> {
+    let visible = match session.reader.txt(owner).await {
+        Lookup::Found(values) => values,
+        Lookup::Absent | Lookup::Unreachable(_) => Vec::new(),
+    };
+    let mut values: Vec<String> = visible
+        .into_iter()
+        .chain(remembered)
+        .filter(|value| is_own(session, value))
+        .collect();
+    values.sort();
+    values.dedup();
+    values
 }
 
 /// Whom to look up, and how.
@@ -463,12 +511,11 @@ fn current(
     Ok(records)
 }
 
-/// An older publication of the same person under the same keys.
-fn is_own_predecessor(value: &str, own: &IdentityRecord) -> bool {
+/// A publication of the same person under the same keys.
+fn is_own(session: &Session<'_>, value: &str) -> bool {
     IdentityRecord::parse(value).is_ok_and(|record| {
-        record.username == own.username
-            && record.agreement == own.agreement
-            && record.signing == own.signing
+        record.username == session.profile.username
+            && record.keys() == session.identity.public_keys()
     })
 }
 

@@ -4,14 +4,17 @@
 mod contacts;
 mod identity;
 mod intros;
+mod key_change;
 mod lookup;
 pub mod outbox;
 mod prekeys;
 mod providers;
 mod publish;
 mod receive;
+mod rotation;
 mod self_test;
 mod send;
+mod upkeep;
 
 use dmp_core::address::Address;
 use dmp_core::keys::Identity;
@@ -26,24 +29,34 @@ pub use self::contacts::{
 };
 pub use self::identity::{
     Candidate, FetchError, FetchRequest, Fetched, Place, PublishError, PublishRequest, Published,
-    identity_fetch, identity_publish,
+    Unpublished, identity_fetch, identity_publish, identity_unpublish,
 };
 pub use self::intros::{
     IntroError, intros_accept, intros_block, intros_list, intros_purge, intros_trust, sender_block,
     sender_named, sender_unblock, senders_blocked,
 };
+pub use self::key_change::{
+    KeyChangeError, KeyOffer, KeyProof, contacts_accept_key, contacts_new_key,
+};
 pub use self::outbox::SendStep;
-pub use self::prekeys::{RefreshError, RefreshReport, RefreshRequest, refresh_prekeys};
+pub use self::prekeys::{
+    RefreshError, RefreshReport, RefreshRequest, Stock, prekeys_stock, refresh_prekeys,
+};
 pub use self::providers::{Provider, ProviderConfig, providers_find};
 pub use self::receive::{
     Dropped, Phases, ReceiveError, ReceiveReport, ReceiveRequest, Rhythm, Turn, UnreachableZone,
     clear_away, receive,
+};
+pub use self::rotation::{
+    Revoked, RotateError, RotateRequest, Rotated, RotationReason, check_rotation, identity_revoke,
+    identity_rotate,
 };
 pub use self::self_test::{SelfTestError, self_test};
 pub use self::send::{
     ClaimCount, ForwardSecrecy, ForwardSecrecyPolicy, NoForwardSecrecy, SendError, SendReport,
     SendRequest, send,
 };
+pub use self::upkeep::{Upkeep, UpkeepFailure, maintain};
 use crate::mesh::{ClaimSender, Clock, Reader, UpdateTarget, Writer};
 use crate::store::Store;
 

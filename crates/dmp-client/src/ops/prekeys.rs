@@ -1,18 +1,21 @@
-//! Keeping the pool of own prekeys filled and visible (client.md 9.1, D15). Consumes none.
+//! Keeping the pool of own prekeys filled and visible (client.md 9.1, D15). Consumes none; when it is done unasked is in [`super::upkeep`].
 
-use dmp_core::id::PrekeyId;
-use dmp_core::keys::AgreementSecret;
+use dmp_core::id::{PrekeyId, UnixTime};
+use dmp_core::keys::{AgreementSecret, Identity};
 use dmp_core::owner::OwnerName;
 use dmp_core::record::PrekeyRecord;
 use rand_core::CryptoRng;
 use thiserror::Error;
 
-use super::Session;
-use super::publish::record_ttl;
+use super::publish::{delete_values, record_ttl};
+use super::{Session, upkeep};
 use crate::error::{Fault, StoreError, WriteError};
 use crate::limits::{MESSAGE_TTL, NODE_MAX_TTL, PREKEY_ID_TRIES, PREKEY_LIFETIME};
-use crate::mesh::Operation;
-use crate::store::NewPrekey;
+use crate::mesh::{Lookup, Operation};
+use crate::store::{NewPrekey, Store};
+
+/// The note under which the wanted size of the pool is remembered.
+const TARGET_NOTE: &str = "prekey target";
 
 /// How large the pool shall be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,6 +41,50 @@ pub struct RefreshReport {
     pub live: usize,
     /// Why the node did not take the rest.
     pub failure: Option<WriteError>,
+}
+
+/// How many prekeys senders can pick, and how many there should be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stock {
+    /// Published prekeys of the present key that nobody used yet.
+    pub live: usize,
+    /// What the last refresh was asked for; 0 if there never was one.
+    pub target: usize,
+}
+
+impl Stock {
+    /// Whether people who write may soon find none: less than a quarter is left.
+    #[must_use]
+    pub const fn is_low(self) -> bool {
+        self.live * 4 < self.target
+    }
+
+    /// Whether it is time to fill it up: less than half is left.
+    #[must_use]
+    pub const fn wants_refill(self) -> bool {
+        self.live * 2 < self.target
+    }
+}
+
+/// The stock of own prekeys. Those that a replaced key signed do not count: nobody who pinned the present key takes them.
+///
+/// # Errors
+/// Failures of the store.
+pub fn prekeys_stock(
+    store: &Store,
+    identity: &Identity,
+    now: UnixTime,
+) -> Result<Stock, StoreError> {
+    let target = store.note(TARGET_NOTE)?;
+    let signer = identity.signing_public();
+    Ok(Stock {
+        live: store
+            .published_prekeys(now)?
+            .iter()
+            .filter(|(_, wire, _)| PrekeyRecord::parse(wire, &signer, now).is_ok())
+            .count(),
+        target: target.and_then(|text| text.parse().ok()).unwrap_or(0),
+    })
 }
 
 /// Why the pool was not refreshed at all.
@@ -96,6 +143,12 @@ pub async fn refresh_prekeys(
     let expires = now.saturating_add(lifetime);
     // An older prekey is worth showing while it outlives a message of the default lifetime, or half of a shorter life.
     let enough = now.saturating_add(MESSAGE_TTL.min(lifetime / 2));
+    session
+        .store
+        .set_note(TARGET_NOTE, &request.count.to_string())?;
+    upkeep::begin(session)?;
+    let owner = session.profile.prekey_owner();
+    withdraw_useless(session, &owner, now).await?;
     let mut pool: Vec<Candidate> = session
         .store
         .published_prekeys(enough)?
@@ -136,7 +189,6 @@ pub async fn refresh_prekeys(
     }
     session.store.insert_prekeys(&fresh, now)?;
 
-    let owner = session.profile.prekey_owner();
     let (taken, failure) = publish(session, &owner, &pool).await;
     for (candidate, outcome) in pool
         .iter()
@@ -168,6 +220,36 @@ pub async fn refresh_prekeys(
         live: session.store.live_prekeys(now)?,
         failure,
     })
+}
+
+/// Takes values out of the zone that senders would use in vain: the pool of a replaced key, whose mailbox nobody polls any more (it leaves the
+/// store too), and own prekeys whose private halves are not here, as after a restore.
+async fn withdraw_useless(
+    session: &Session<'_>,
+    owner: &OwnerName,
+    now: UnixTime,
+) -> Result<(), StoreError> {
+    let signer = session.identity.signing_public();
+    let own = |wire: &str| PrekeyRecord::parse(wire, &signer, now).ok();
+    let (superseded, mut values): (Vec<_>, Vec<_>) = session
+        .store
+        .published_prekeys(now)?
+        .into_iter()
+        .filter(|(_, wire, _)| own(wire).is_none())
+        .map(|(id, wire, _)| (id, wire))
+        .unzip();
+    if let Lookup::Found(visible) = session.reader.txt(owner).await {
+        for value in visible {
+            if let Some(record) = own(&value)
+                && !session.store.has_prekey(record.id)?
+            {
+                values.push(value);
+            }
+        }
+    }
+    // What the node does not delete expires there within a day.
+    delete_values(session, owner, &values).await;
+    session.store.discard_prekeys(&superseded)
 }
 
 /// What became of one value.

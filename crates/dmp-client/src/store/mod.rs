@@ -14,6 +14,7 @@ mod quarantine;
 mod schema;
 mod takeover;
 mod vault;
+mod wraps;
 
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -42,6 +43,8 @@ pub use self::prekeys::{NewPrekey, Withdrawal};
 pub use self::quarantine::Displaced;
 pub use self::takeover::TakenOver;
 use self::vault::{Tag, Vault};
+use self::wraps::WrapsRemoved;
+pub use self::wraps::{Opening, WrapId};
 use crate::error::StoreError;
 use crate::limits::{PREKEY_GRACE, SQLITE_BUSY_TIMEOUT};
 use crate::takeover::ReferenceHome;
@@ -210,15 +213,15 @@ impl Store {
         // Every early return drops the connection, which rolls back.
         connection.execute_batch("BEGIN IMMEDIATE")?;
         let found = schema::prepare(&connection, &file)?;
-        let vault = match found {
-            schema::Found::Store => unlock(&connection, &key)?,
+        let (vault, removed) = match found {
+            schema::Found::Store => wraps::unlock(&connection, &key)?,
             schema::Found::Nothing => {
                 let vault = Vault::generate()?;
                 connection.execute(
                     "INSERT INTO wraps (created, wrapped) VALUES (?1, ?2)",
                     (stamp(now), vault.wrap(&key)?),
                 )?;
-                vault
+                (vault, WrapsRemoved::None)
             }
         };
         let store = Self {
@@ -234,6 +237,9 @@ impl Store {
         connection.execute_batch("COMMIT")?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         drop(connection);
+        if removed == WrapsRemoved::Some {
+            store.scrub_log()?;
+        }
         Ok((store, taken))
     }
 
@@ -301,21 +307,6 @@ impl std::fmt::Debug for Store {
             .field("home", &self.home)
             .finish_non_exhaustive()
     }
-}
-
-/// Opens the data key with the wrap that this identity made; a rotation leaves two for a while, the newer one first.
-fn unlock(connection: &Connection, key: &[u8; 32]) -> Result<Vault, StoreError> {
-    let mut statement = connection.prepare("SELECT wrapped FROM wraps ORDER BY id DESC")?;
-    let wraps = statement
-        .query_map((), |row| row.get::<_, Vec<u8>>(0))?
-        .collect::<Result<Vec<_>, _>>()?;
-    if wraps.is_empty() {
-        return Err(StoreError::Damaged("wraps"));
-    }
-    wraps
-        .iter()
-        .find_map(|wrapped| Vault::unwrap(wrapped, key))
-        .ok_or(StoreError::WrongPassphrase)
 }
 
 /// Marks a message as seen until its manifest expires.

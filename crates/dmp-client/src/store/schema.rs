@@ -15,7 +15,7 @@ const APPLICATION_ID: i64 = 0x444d_5348;
 const TABLES: &str = "
 CREATE TABLE wraps (                 -- the data key, wrapped once per identity that may open it (two while a rotation is under way)
     id         INTEGER PRIMARY KEY,
-    created    INTEGER NOT NULL,
+    created    INTEGER NOT NULL,  -- 0 until the rotation that it is for is published
     wrapped    BLOB NOT NULL
 ) STRICT;
 CREATE TABLE meta (                  -- single facts: what was taken over from a reference home, credential expiry

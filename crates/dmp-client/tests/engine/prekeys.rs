@@ -165,3 +165,38 @@ fn an_answer_that_got_lost_keeps_the_private_half_because_senders_may_see_the_pr
         all_openable(&bob);
     });
 }
+
+#[test]
+fn a_refresh_withdraws_own_prekeys_whose_private_halves_are_not_here() {
+    run(async {
+        let world = World::new();
+        let mut lost = world.person("bob", "bob.example");
+        lost.refresh(3).await;
+        let theirs = visible(&lost);
+        // The same keys with an empty store, as after a restore from a recovery sheet; and somebody else's value at that name.
+        let mut bob = world.person("bob", "bob.example");
+        let mut namesake = world.person_with(
+            "bob",
+            "bob.example",
+            dmp_core::keys::Identity::from_seed([9; 32]),
+            None,
+        );
+        namesake.refresh(1).await;
+        bob.rng.0 ^= 1;
+        let report = bob.refresh(2).await;
+        assert_eq!((report.published, report.live), (2, 2));
+        let values = world.zone.query(bob.profile.prekey_owner().as_str());
+        let of = |person: &Person| -> Vec<PrekeyRecord> {
+            let signer = person.identity.signing_public();
+            let parsed = values
+                .iter()
+                .filter_map(|value| PrekeyRecord::parse(value, &signer, NOW).ok());
+            parsed.map(|record| record.into_inner()).collect()
+        };
+        assert_eq!((of(&bob).len(), of(&namesake).len()), (2, 1));
+        for record in of(&bob) {
+            assert!(!theirs.contains(&record));
+            assert!(bob.store.prekey_secret(record.id, NOW).unwrap().is_some());
+        }
+    });
+}

@@ -18,6 +18,8 @@ pub(crate) enum ContactsCommand {
     Remove(RemoveArgs),
     /// Compare a contact's keys with those that the contact has: by safety number or address URI
     Verify(VerifyArgs),
+    /// Pin the new key of a contact who changed keys
+    AcceptKey(AcceptKeyArgs),
     /// Drop every message of a contact or key from now on
     Block(BlockArgs),
     /// Take a contact or key off the denylist
@@ -123,6 +125,19 @@ pub(crate) struct VerifyArgs {
     /// The address URI that the contact shows: if it has the pinned keys, the contact is verified
     #[arg(long, value_name = "URI")]
     pub(crate) scan: Option<String>,
+}
+
+/// `contacts accept-key`
+#[derive(Debug, Args)]
+pub(crate) struct AcceptKeyArgs {
+    /// Label of the contact
+    pub(crate) name: String,
+    /// Fingerprint of the new keys, compared over another channel: needed where the old key does not vouch for the new one
+    #[arg(long, value_name = "HEX16")]
+    pub(crate) accept_fingerprint: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 /// `contacts block`

@@ -1,6 +1,8 @@
 //! The command line of `identity` (cli.md 3.2).
 
-use clap::Subcommand;
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
 
 /// `identity`
 #[derive(Debug, Subcommand)]
@@ -15,6 +17,12 @@ pub(crate) enum IdentityCommand {
     RefreshPrekeys(RefreshArgs),
     /// Look up somebody's identity record
     Fetch(FetchArgs),
+    /// Replace the own keys: a new passphrase, signed over to by the old key
+    Rotate(RotateArgs),
+    /// Declare the own key to be at its end, without a successor
+    Revoke(RevokeArgs),
+    /// Remove the own identity record from the zone
+    Unpublish,
 }
 
 /// `identity show`
@@ -61,4 +69,68 @@ pub(crate) struct FetchArgs {
     /// Which of several records to take
     #[arg(long, value_name = "HEX16")]
     pub(crate) accept_fingerprint: Option<String>,
+}
+
+/// `identity rotate`
+#[derive(Debug, clap::Args)]
+pub(crate) struct RotateArgs {
+    /// File with the new passphrase [default: DMP_NEW_PASSPHRASE, else a prompt]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) new_passphrase_file: Option<PathBuf>,
+    /// Lifetime of the records in the node, seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 86_400)]
+    pub(crate) ttl: u64,
+    /// How long the rotation counts, seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 31_536_000)]
+    pub(crate) exp_seconds: u64,
+    /// Do not ask; with a passphrase file the configuration is switched to it
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Why; all but routine revoke the old key
+    #[arg(long, value_enum, default_value_t = RotateReason::Routine)]
+    pub(crate) reason: RotateReason,
+    /// Accepted and not needed
+    #[arg(long, hide = true)]
+    pub(crate) experimental: bool,
+    /// Invite messages that name their sender
+    #[arg(long)]
+    pub(crate) advertise_v2: bool,
+}
+
+/// Why a key is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum RotateReason {
+    /// Planned
+    Routine,
+    /// Somebody else may hold it
+    Compromise,
+    /// It is lost
+    LostKey,
+}
+
+/// `identity revoke`
+#[derive(Debug, clap::Args)]
+pub(crate) struct RevokeArgs {
+    /// Why
+    #[arg(long, value_enum)]
+    pub(crate) reason: RevokeReason,
+    /// Lifetime of the record in the node, seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 86_400)]
+    pub(crate) ttl: u64,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// Why a key ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum RevokeReason {
+    /// Somebody else may hold it
+    Compromise,
+    /// It is lost
+    LostKey,
+    /// Anything else
+    Other,
 }

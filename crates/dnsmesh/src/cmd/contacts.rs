@@ -1,5 +1,6 @@
 //! `contacts`: the people a user knows (cli.md 3.3, 3.16).
 
+mod accept_key;
 mod add;
 mod block;
 mod card;
@@ -23,6 +24,7 @@ pub(super) async fn perform(context: &Context, command: ContactsCommand) -> Outc
         ContactsCommand::Set(args) => change::set(context, args),
         ContactsCommand::Remove(args) => change::remove(context, args),
         ContactsCommand::Verify(args) => verify::verify(context, args),
+        ContactsCommand::AcceptKey(args) => accept_key::accept_key(context, args).await,
         ContactsCommand::Block(args) => block::block(context, args),
         ContactsCommand::Unblock(args) => intro::unblock(context, &args.who),
     }

@@ -13,6 +13,7 @@ use dmp_core::id::UnixTime;
 use self::hook::Hook;
 use self::mail::{Detail, Mail};
 use super::Outcome;
+use super::identity::upkeep;
 use super::outbox::aside;
 use crate::args::mail::RecvArgs;
 use crate::context::{Context, Online};
@@ -53,6 +54,7 @@ async fn once(context: &Context, online: &Online, args: &RecvArgs) -> Result<Exi
     };
     let exit = context.format.print(&mail);
     clear_away(&online.session(), &report).await?;
+    upkeep(context, online).await?;
     Ok(if unread == 0 { exit } else { Exit::User })
 }
 

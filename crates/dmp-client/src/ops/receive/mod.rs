@@ -28,8 +28,8 @@ pub use self::clear::clear_away;
 use self::gather::Candidate;
 use self::message::Outcome;
 pub use self::rhythm::{Rhythm, Turn};
-use super::Session;
 use super::lookup::Lookups;
+use super::{Session, key_change};
 use crate::error::{Fault, StoreError};
 use crate::limits::{LOCK_POLL, LOCK_WAIT, RECEIVE_DEADLINE};
 use crate::mesh::Operation;
@@ -267,6 +267,13 @@ pub async fn receive(
     report.dropped = state.dropped;
     report.queries = run.lookups.queries();
     report.inbox = session.store.unshown_messages()?;
+    for succession in report
+        .inbox
+        .iter()
+        .filter_map(|message| message.succession.as_ref())
+    {
+        key_change::remember(session.store, succession, now)?;
+    }
     report.live_prekeys = session.store.live_prekeys(now)?;
     Ok(report)
 }

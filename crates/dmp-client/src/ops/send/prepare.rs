@@ -1,19 +1,19 @@
-//! What a send must know before it seals: prekeys, whether envelopes are understood, whether the key still holds. Writes nothing.
+//! What a send must know before it seals: prekeys, whether envelopes are understood, whether the key still holds. Publishes nothing.
 
 use dmp_core::address::Address;
 use dmp_core::id::UnixTime;
 use dmp_core::owner::prekey_owner;
 use dmp_core::record::PrekeyRecord;
-use dmp_core::trust::{RotationQuestion, Rotations};
 use futures_util::future::join_all;
 use rand_core::CryptoRng;
 
-use super::super::lookup::{Lookups, Wanted, newest_identity, rotation_values};
+use super::super::key_change::{key_state, receivable_versions};
+use super::super::lookup::Lookups;
 use super::super::{RotationPolicy, Session};
 use super::{NoForwardSecrecy, SendError};
 use crate::error::StoreError;
 use crate::mesh::Lookup;
-use crate::store::Contact;
+use crate::store::{Contact, KeyState};
 
 /// Unused, live prekeys of the contact, or why there is none.
 pub(super) async fn prekey_pool(
@@ -100,13 +100,9 @@ pub(super) async fn envelope_address(
     let user = contact.username()?;
     let zone = contact.zone_or(&session.profile.mesh_zone);
     Address::new(user, zone.as_str()).ok()?;
-    let wanted = match (&contact.signing, &contact.agreement) {
-        (Some(signing), _) => Wanted::Signing(signing),
-        (None, Some(agreement)) => Wanted::Agreement(agreement),
-        (None, None) => return None,
-    };
-    let record = newest_identity(lookups, user, zone, wanted).await?;
-    record.versions.contains(2).then_some(own)
+    // A store that fails here fails the send at the outbox.
+    let versions = receivable_versions(session.store, lookups, contact, user, zone).await;
+    versions.ok()??.contains(2).then_some(own)
 }
 
 /// Refuses to send to a key that its owner revoked or replaced (federation.md 6.5).
@@ -116,25 +112,13 @@ pub(super) async fn key_change(
     contact: &Contact,
     now: UnixTime,
 ) -> Result<(), SendError> {
-    let zone = contact.zone_or(&session.profile.mesh_zone);
-    let question = contact
-        .username()
-        .zip(contact.signing)
-        .and_then(|(user, signing)| RotationQuestion::new(user, zone, signing));
-    let Some(question) = question else {
-        return Ok(());
-    };
-    let mut rotations = Rotations::default();
-    let values = rotation_values(lookups, &question).await;
-    rotations.learn(&question, values.iter().map(String::as_str), now);
-    if rotations.is_revoked(&question) {
-        return Err(SendError::KeyRevoked(contact.label.clone()));
-    }
-    match rotations.successor(&question) {
-        Some(successor) if session.profile.rotation == RotationPolicy::Follow => {
+    let (store, own) = (session.store, &session.profile.mesh_zone);
+    match key_state(store, lookups, contact, own, now).await? {
+        KeyState::Revoked { .. } => Err(SendError::KeyRevoked(contact.label.clone())),
+        KeyState::Replaced { by, .. } if session.profile.rotation == RotationPolicy::Follow => {
             Err(SendError::KeyReplaced {
                 label: contact.label.clone(),
-                successor,
+                successor: by,
             })
         }
         _ => Ok(()),

@@ -1,13 +1,15 @@
 //! `identity refresh-prekeys` (cli.md 3.2, D15).
 
 use dmp_client::mesh::system_random;
-use dmp_client::ops::{RefreshError, RefreshReport, RefreshRequest, refresh_prekeys};
+use dmp_client::ops::{
+    RefreshError, RefreshReport, RefreshRequest, Stock, Upkeep, maintain, refresh_prekeys,
+};
 use serde::Serialize;
 
 use super::cause;
 use crate::args::identity::RefreshArgs;
 use crate::cmd::Outcome;
-use crate::context::Context;
+use crate::context::{Context, Online};
 use crate::exit::{Exit, Failure};
 use crate::prompt::StandardInput;
 use crate::report::{Report, line};
@@ -21,6 +23,32 @@ pub(crate) async fn refresh(context: &Context, args: RefreshArgs) -> Outcome {
     };
     let report = refresh_prekeys(&online.session(), &request, &mut system_random()).await?;
     Ok(Box::new(Refreshed(report)))
+}
+
+/// Publishes again what is due, unasked; what went wrong is told and never fails the verb.
+pub(crate) async fn upkeep(context: &Context, online: &Online) -> Result<(), Failure> {
+    let done = maintain(&online.session(), &mut system_random()).await?;
+    if let Some(Upkeep {
+        failure: Some(failure),
+        ..
+    }) = done
+    {
+        context.format.note(&format!(
+            "note: own records could not be published again: {failure}; it is tried again soon"
+        ));
+    }
+    Ok(())
+}
+
+/// The warning that people who write may soon find no one-time key.
+fn low_stock(stock: Stock) -> Option<String> {
+    let Stock { live, target } = stock;
+    stock.is_low().then(|| {
+        format!(
+            "warning: only {live} of {target} one-time keys are left; without one, messages to you have no forward secrecy: \
+             dnsmesh identity refresh-prekeys"
+        )
+    })
 }
 
 impl From<RefreshError> for Failure {
@@ -75,11 +103,20 @@ impl Report for Refreshed {
     }
 
     fn notes(&self) -> Vec<String> {
-        let failure = self.0.failure.as_ref();
-        failure
-            .map(|error| format!("note: the node did not take the rest: {}", cause(error)))
-            .into_iter()
-            .collect()
+        let RefreshReport {
+            failure,
+            live,
+            wanted,
+            ..
+        } = &self.0;
+        let refused = failure
+            .as_ref()
+            .map(|error| format!("note: the node did not take the rest: {}", cause(error)));
+        let stock = Stock {
+            live: *live,
+            target: *wanted,
+        };
+        refused.into_iter().chain(low_stock(stock)).collect()
     }
 
     fn exit(&self) -> Exit {

@@ -18,6 +18,7 @@ use super::mail::{
 use super::outages::Outages;
 use super::{detail, hand_over, phases};
 use crate::args::mail::RecvArgs;
+use crate::cmd::identity::upkeep;
 use crate::context::{Context, Online};
 use crate::exit::{Exit, Failure};
 use crate::report::Format;
@@ -150,5 +151,6 @@ async fn hand_out(
         return Ok(false);
     }
     clear_away(&online.session(), &report).await?;
+    upkeep(context, online).await?;
     Ok(true)
 }
