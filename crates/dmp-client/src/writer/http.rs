@@ -12,7 +12,7 @@ use crate::agent::agent_for;
 use crate::config::normalize_endpoint;
 use crate::error::WriteError;
 use crate::limits::{HTTP_REASON_MAX, HTTP_WRITE_TIMEOUT};
-use crate::mesh::{Applied, Message, Operation, Pending, Writer};
+use crate::mesh::{Applied, Capacity, Message, Operation, Pending, Writer};
 
 /// Publishes and deletes single values at a node's HTTP interface.
 #[derive(Clone)]
@@ -48,6 +48,10 @@ impl HttpWriter {
 }
 
 impl Writer for HttpWriter {
+    fn capacity(&self) -> Capacity {
+        Capacity::One
+    }
+
     fn apply<'a>(&'a self, operations: &'a [Operation]) -> Pending<'a, Applied> {
         Box::pin(async move {
             let mut applied = Applied::default();

@@ -567,3 +567,165 @@ fn the_same_prekey_is_never_taken_by_two_sends_at_once() {
         assert_eq!(bob.receive().await.inbox.len(), 2);
     });
 }
+
+/// A node that takes one value per request.
+fn one_by_one(world: &World) {
+    *world.singly.lock().unwrap() = Some(Duration::from_millis(10));
+}
+
+#[test]
+fn where_a_request_carries_one_value_chunks_go_side_by_side_and_the_manifest_after_them() {
+    run(async {
+        let world = World::new();
+        let (mut alice, bob) = pair(&world);
+        one_by_one(&world);
+        let text = "x".repeat(3_000);
+        let report = alice.send(&bob, &text).await.unwrap();
+        let written = values(&world.take_written());
+        assert_eq!(
+            (written.len(), report.missing),
+            (report.chunks.1 as usize + 1, 0)
+        );
+        assert!(written.last().unwrap().0.starts_with("slot-"));
+        assert!(
+            written
+                .iter()
+                .rev()
+                .skip(1)
+                .all(|(name, _)| name.starts_with("chunk-"))
+        );
+        assert_eq!(world.most_writes_in_flight.load(Ordering::Relaxed), 8);
+        assert_eq!(texts(&bob.receive().await), [text]);
+    });
+}
+
+/// Chunks of a ten-chunk message that are refused in passing, each as often as it says.
+fn refuse_chunks(world: &World, count: u32, times: usize) {
+    let seen = std::sync::Mutex::new(std::collections::HashMap::<String, usize>::new());
+    world.judge_writes(move |operation| {
+        let name = operation.owner().to_string();
+        let index: u32 = match name.strip_prefix("chunk-") {
+            Some(rest) => rest[..4].parse().unwrap(),
+            None => return Ok(()),
+        };
+        let mut seen = seen.lock().unwrap();
+        let tries = seen.entry(name).or_default();
+        *tries += 1;
+        if index < count && *tries <= times {
+            return Err(WriteError::ServerFailure("HTTP 503".into()));
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_chunk_that_the_node_cannot_take_at_once_is_tried_once_more() {
+    run(async {
+        let world = World::new();
+        let (mut alice, bob) = pair(&world);
+        one_by_one(&world);
+        refuse_chunks(&world, 4, 1);
+        let report = alice.send(&bob, "hello").await.unwrap();
+        assert_eq!((report.missing, report.state), (0, OutboxState::Announced));
+    });
+}
+
+#[test]
+fn enough_chunks_are_enough_and_the_rest_follows() {
+    run(async {
+        let world = World::new();
+        let (mut alice, bob) = pair(&world);
+        one_by_one(&world);
+        let text = "x".repeat(800);
+        // k = 8, n = 11: ten make the message readable with half of the parity to spare.
+        refuse_chunks(&world, 1, usize::MAX);
+        let report = alice.send(&bob, &text).await.unwrap();
+        let (needed, all) = report.chunks;
+        let enough = needed + (all - needed).div_ceil(2);
+        assert_eq!(report.missing, 1);
+        assert!(all > enough);
+        let entry = only(&alice);
+        assert!(entry.due.is_some() && entry.delivery.last_error.unwrap().contains("1 chunk(s)"));
+        assert_eq!(texts(&bob.receive().await), std::slice::from_ref(&text));
+        world.judge_writes(|_| Ok(()));
+        wait_until_due(&alice).await;
+        advance(&alice).await;
+        let entry = only(&alice);
+        assert_eq!((entry.delivery.missing, entry.due), (0, None));
+        assert_eq!(world.names("chunk-").len(), all as usize);
+
+        refuse_chunks(&world, all - enough + 1, usize::MAX);
+        world.take_written();
+        let error = alice.send(&bob, &text).await.unwrap_err();
+        assert!(
+            matches!(
+                error,
+                SendError::Publish {
+                    step: dmp_client::ops::SendStep::Chunks,
+                    again: Some(_),
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        let written = values(&world.take_written());
+        assert!(
+            written.iter().all(|(name, _)| name.starts_with("chunk-")),
+            "no manifest"
+        );
+    });
+}
+
+#[test]
+fn a_node_that_does_not_answer_at_all_is_not_asked_twice_in_one_attempt() {
+    run(async {
+        let world = World::new();
+        let (mut alice, bob) = pair(&world);
+        one_by_one(&world);
+        let tries = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&tries);
+        world.judge_writes(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Err(unreachable())
+        });
+        alice.send(&bob, "hello").await.unwrap_err();
+        assert_eq!(tries.load(Ordering::Relaxed), 4, "each chunk once");
+    });
+}
+
+#[test]
+fn a_cap_on_the_lifetime_is_followed_where_a_request_carries_one_value() {
+    run(async {
+        let world = World::new();
+        let (mut alice, bob) = pair(&world);
+        one_by_one(&world);
+        world.judge_writes(|operation| match operation {
+            Operation::Add { ttl, .. } if *ttl > 7_200 => Err(WriteError::Refused {
+                reason: "HTTP 400 — ttl exceeds cap of 7200s".into(),
+                ttl_cap: Some(7_200),
+            }),
+            _ => Ok(()),
+        });
+        let report = alice.send(&bob, "hello").await.unwrap();
+        assert_eq!(report.state, OutboxState::Announced);
+        assert_eq!(only(&alice).delivery.ttl, 7_200);
+    });
+}
+
+#[test]
+fn a_provider_in_the_zone_of_the_recipient_gets_one_claim() {
+    run(async {
+        let world = World::new();
+        let (mut alice, bob) = pair(&world);
+        let zone = bob.zone().clone();
+        let provider = Provider::fixed("https://bob.example", Some(&zone)).unwrap();
+        alice.profile.providers = ProviderConfig::Fixed(provider);
+        let report = alice.send(&bob, "hello").await.unwrap();
+        assert_eq!(
+            (report.provider_claims.sent, report.provider_claims.tried),
+            (1, 1)
+        );
+        assert_eq!(report.recipient_claim, Some(Ok(())));
+        assert_eq!(world.claims.lock().unwrap().len(), 1);
+    });
+}

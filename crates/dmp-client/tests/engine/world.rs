@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use dmp_client::error::WriteError;
 use dmp_client::mesh::{
-    Applied, ClaimNotice, ClaimSender, Clock, Lookup, Message, Operation, Pending, Reader, Writer,
+    Applied, Capacity, ClaimNotice, ClaimSender, Clock, Lookup, Message, Operation, Pending,
+    Reader, Writer,
 };
 use dmp_client::ops::{
     self, FetchRequest, Place, Profile, PublishRequest, ReceiveReport, ReceiveRequest,
@@ -131,6 +132,11 @@ pub(crate) struct World {
     pub(crate) values_per_name: AtomicUsize,
     /// The most operations that one request carries.
     pub(crate) request_size: AtomicUsize,
+    /// Whether one request carries one operation, and how long it takes.
+    pub(crate) singly: Mutex<Option<Duration>>,
+    /// Requests on their way now and at most.
+    writes_in_flight: AtomicUsize,
+    pub(crate) most_writes_in_flight: AtomicUsize,
     /// Every stored operation in order.
     pub(crate) written: Mutex<Vec<Operation>>,
     /// Every claim in order; an entry of `dead` also silences its zone.
@@ -154,6 +160,9 @@ impl World {
             verdict: Mutex::new(Box::new(|_| Ok(()))),
             values_per_name: AtomicUsize::new(64),
             request_size: AtomicUsize::new(usize::MAX),
+            singly: Mutex::default(),
+            writes_in_flight: AtomicUsize::new(0),
+            most_writes_in_flight: AtomicUsize::new(0),
             written: Mutex::default(),
             claims: Mutex::default(),
         })
@@ -272,8 +281,22 @@ impl Reader for World {
 }
 
 impl Writer for World {
+    fn capacity(&self) -> Capacity {
+        match *self.singly.lock().unwrap() {
+            Some(_) => Capacity::One,
+            None => Capacity::Many,
+        }
+    }
+
     fn apply<'a>(&'a self, operations: &'a [Operation]) -> Pending<'a, Applied> {
         Box::pin(async move {
+            let time = *self.singly.lock().unwrap();
+            if let Some(time) = time {
+                let now = self.writes_in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+                self.most_writes_in_flight.fetch_max(now, Ordering::Relaxed);
+                tokio::time::sleep(time).await;
+                self.writes_in_flight.fetch_sub(1, Ordering::Relaxed);
+            }
             let mut applied = Applied::default();
             let size = self
                 .request_size
