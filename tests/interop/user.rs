@@ -59,15 +59,13 @@ impl User {
         let endpoint = format!("http://{}", node.zone);
         let resolvers: Vec<String> = world.iter().map(|node| node.dns.to_string()).collect();
         let resolvers = resolvers.join(",");
-        user.ok(&[
-            "init",
-            &user.address,
-            "--endpoint",
-            &endpoint,
-            "--dns-resolvers",
-            &resolvers,
-            "--no-probe-local-dns",
-        ]);
+        let mut init = vec!["init", &user.address, "--endpoint", &endpoint];
+        init.extend(["--dns-resolvers", &resolvers]);
+        // The release before probes nothing and does not know the flag.
+        if program != Program::Legacy {
+            init.push("--no-probe-local-dns");
+        }
+        user.ok(&init);
         user.configure(&[
             ("local_node_dns_server", "127.0.0.1"),
             ("local_node_dns_port", &node.dns.port().to_string()),
@@ -124,10 +122,17 @@ impl User {
         assert!(said.contains(&format!("sent → {label}")), "{said}");
     }
 
+    /// As [`User::send`], with the claims at a provider's node.
+    pub(crate) fn send_through(&mut self, provider: &Node, to: &User, text: &str) -> String {
+        self.claims = provider.dns;
+        self.ok(&["send", self.label(to), text])
+    }
+
     /// The label of another user here: the address; with the reference the bare name where that suffices,
     /// because its prekey look-up takes the user name from the label (client.md 3.2).
     fn label<'a>(&self, other: &'a User) -> &'a str {
         match self.program {
+            Program::Legacy => other.name(),
             Program::Reference if self.zone == other.zone => other.name(),
             _ => &other.address,
         }
