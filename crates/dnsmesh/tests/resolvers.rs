@@ -2,12 +2,19 @@
 
 mod common;
 
-use std::net::{SocketAddr, UdpSocket};
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
 use std::thread;
 
 use common::User;
 use dmp_dns::query::Query;
 use dmp_dns::txt::encode_rdata;
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::crypto::ring;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// A resolver over UDP that answers every TXT question with a value, or denies everything, until the test ends.
 fn resolver(knows: bool) -> SocketAddr {
@@ -16,33 +23,58 @@ fn resolver(knows: bool) -> SocketAddr {
     thread::spawn(move || {
         let mut request = [0; 1500];
         while let Ok((length, from)) = socket.recv_from(&mut request) {
-            let query = Query::parse(&request[..length]).unwrap();
-            let mut answer = request[..12 + query.name().len() + 4].to_vec();
-            answer[2] |= 0x80;
-            answer[3] = if knows { 0 } else { 3 };
-            answer[6..12].copy_from_slice(&[0, u8::from(knows), 0, 0, 0, 0]);
-            if knows {
-                let rdata = encode_rdata(b"x");
-                answer.extend_from_slice(&[
-                    0xc0,
-                    12,
-                    0,
-                    16,
-                    0,
-                    1,
-                    0,
-                    0,
-                    0,
-                    60,
-                    0,
-                    rdata.len() as u8,
-                ]);
-                answer.extend_from_slice(&rdata);
-            }
+            let answer = answer(&request[..length], knows);
             let _ = socket.send_to(&answer, from);
         }
     });
     address
+}
+
+fn answer(request: &[u8], knows: bool) -> Vec<u8> {
+    let query = Query::parse(request).unwrap();
+    let mut answer = request[..12 + query.name().len() + 4].to_vec();
+    answer[2] |= 0x80;
+    answer[3] = if knows { 0 } else { 3 };
+    answer[6..12].copy_from_slice(&[0, u8::from(knows), 0, 0, 0, 0]);
+    if knows {
+        let rdata = encode_rdata(b"x");
+        answer.extend_from_slice(&[0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 60, 0, rdata.len() as u8]);
+        answer.extend_from_slice(&rdata);
+    }
+    answer
+}
+
+/// The same resolver over TLS, with a certificate for its address; the certificate as PEM.
+fn encrypted_resolver() -> (SocketAddr, String) {
+    let address = Ipv4Addr::LOCALHOST.to_string();
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(vec![address]).unwrap();
+    let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], PrivateKeyDer::from(key))
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = ServerConnection::new(config.clone()).unwrap();
+            let mut stream = StreamOwned::new(connection, stream.unwrap());
+            thread::spawn(move || {
+                let mut length = [0; 2];
+                while stream.read_exact(&mut length).is_ok() {
+                    let mut request = vec![0; usize::from(u16::from_be_bytes(length))];
+                    stream.read_exact(&mut request).unwrap();
+                    let answer = answer(&request, true);
+                    let length = (answer.len() as u16).to_be_bytes();
+                    stream.write_all(&[&length[..], &answer].concat()).unwrap();
+                }
+            });
+        }
+    });
+    (address, cert.pem())
 }
 
 /// An address at which nobody answers.
@@ -200,4 +232,46 @@ fn test_tells_of_each_resolver_what_it_can_do() {
         (&true.into(), &false.into())
     );
     assert_eq!(rows[1]["usable"], false);
+}
+
+#[test]
+fn an_encrypted_resolver_needs_a_certificate_of_somebody_trusted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (address, pem) = encrypted_resolver();
+    let file = dir.path().join("authority.pem");
+    fs::write(&file, pem).unwrap();
+    let entry = format!("tls://{address}");
+    let user = user(&dir, &entry);
+    assert_eq!(listed(&user), [&entry[..]]);
+    user.run(&["resolvers", "test"])
+        .expect(2)
+        .says(&format!("{entry}: tls: invalid peer certificate"));
+    let user = user.with("SSL_CERT_FILE", file.to_str().unwrap());
+    let row = user.run(&["resolvers", "test", "--json"]).json();
+    assert_eq!(
+        (&row["encrypted"], &row["txt"]),
+        (&true.into(), &true.into())
+    );
+    assert_eq!((&row["udp"], &row["tcp"]), (&().into(), &().into()));
+}
+
+#[test]
+fn answers_that_nobody_validated_are_told_as_such_where_dnssec_is_required() {
+    let dir = tempfile::tempdir().unwrap();
+    for knows in [true, false] {
+        let user = User::new(dir.path(), if knows { "knows" } else { "denies" });
+        let resolvers = resolver(knows).to_string();
+        user.run(&[
+            "init",
+            "alice@mesh.test",
+            "--require-dnssec",
+            "--dns-resolvers",
+            &resolvers,
+        ])
+        .expect(0);
+        user.run(&["identity", "fetch", "bob@mesh.test"])
+            .expect(2)
+            .nothing_on_stdout()
+            .warns("did not validate");
+    }
 }

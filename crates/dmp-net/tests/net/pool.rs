@@ -259,6 +259,42 @@ async fn forged_answers_do_not_end_the_wait() {
 }
 
 #[tokio::test]
+async fn a_flood_of_forged_answers_does_not_outlast_the_deadline() {
+    let server = Server::start(|_, request| {
+        let mut forged = found(request, "forged").remove(0);
+        (0..2000u16)
+            .map(|id| {
+                let own = u16::from_be_bytes([request[0], request[1]]);
+                forged[..2].copy_from_slice(&own.wrapping_add(1 + id).to_be_bytes());
+                forged.clone()
+            })
+            .collect()
+    })
+    .await;
+    let pool = impatient(&[server.address]);
+    assert!(matches!(
+        pool.txt(&name("a.test")).await,
+        Lookup::Unreachable(_)
+    ));
+}
+
+#[tokio::test]
+async fn resolvers_are_reached_over_ipv6_too() {
+    let socket = std::net::UdpSocket::bind("[::1]:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut request = [0; 1500];
+        let (length, from) = socket.recv_from(&mut request).unwrap();
+        let answer = found(&request[..length], "six").remove(0);
+        socket.send_to(&answer, from).unwrap();
+    });
+    assert_eq!(
+        pool(&[address]).txt(&name("a.test")).await,
+        found_texts(&["six"])
+    );
+}
+
+#[tokio::test]
 async fn silence_on_udp_is_asked_again_and_then_over_tcp_before_it_counts() {
     let server = Server::start(|via, request| {
         if via == Via::Udp {
