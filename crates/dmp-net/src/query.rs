@@ -9,9 +9,11 @@ use dmp_dns::message::{CaseMatch, QueryBuilder, Response};
 use dmp_dns::{Name, Rcode, Rtype};
 use tokio::time::{Instant, sleep_until};
 
+use crate::channel::Channel;
 use crate::exchange::{self, ExchangeError, connect, converse, random, random_id};
 use crate::limits;
 use crate::peers::{Form, Path, Peer, Peers};
+use crate::trust::Trust;
 use crate::upstream::Upstream;
 
 /// Whether answers have to be validated by the server that gives them.
@@ -83,6 +85,7 @@ pub(crate) async fn query(
 }
 
 /// Asks one server by itself, outside any pool, and returns the whole answer: for whoever wants to see lifetimes and flags.
+/// An encrypted one has a connection of its own, and the authorities of [`Trust::of_environment`].
 pub async fn ask(
     upstream: &Upstream,
     name: &Name,
@@ -94,7 +97,10 @@ pub async fn ask(
         total: timeout,
         dnssec: Dnssec::Ignored,
     };
-    query(upstream.address(), name, rtype, plan, &Peers::default()).await
+    match Channel::to(upstream, &Trust::of_environment()) {
+        Some(channel) => channel.query(name, rtype, plan).await,
+        None => query(upstream.address(), name, rtype, plan, &Peers::default()).await,
+    }
 }
 
 /// What an answer over UDP comes to.

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dmp_dns::Rcode;
 use dmp_dns::query::Query;
+use dmp_dns::{Rcode, Rtype};
 use dmp_net::scan::{Probes, Reach, Verdict, scan};
 use dmp_net::{Dnssec, Entry, Lookup, PoolOptions, ResolverPool, Trust};
 use http_body_util::{BodyExt, Full};
@@ -256,6 +256,24 @@ async fn a_certificate_has_to_be_for_the_name_or_the_address_and_from_somebody_t
     let to_plain = pool_with(&entry, authority.trust(), options);
     let why = reason(to_plain.txt(&name("a.test")).await);
     assert!(why.contains("tls://"), "{why}");
+}
+
+#[tokio::test]
+async fn an_encrypted_resolver_asked_by_itself_is_not_asked_in_the_clear() {
+    let plain = Server::start(|_, request| found(request, "in the clear")).await;
+    let entry: Entry = format!("tls://{}", plain.address).parse().unwrap();
+    let timeout = Duration::from_millis(300);
+    let upstream = &entry.upstreams()[0];
+    let asked = dmp_net::ask(upstream, &name("a.test"), Rtype::TXT, timeout).await;
+    assert!(asked.is_err());
+    let hello = plain.log();
+    assert!(
+        hello
+            .iter()
+            .all(|(via, message)| *via == Via::Tcp
+                && !message.windows(4).any(|part| part == b"test")),
+        "{hello:?}"
+    );
 }
 
 #[tokio::test]
