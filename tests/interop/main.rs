@@ -14,6 +14,7 @@
 mod attacks;
 mod claims;
 mod legacy;
+mod client_takeover;
 mod messages;
 mod node;
 mod proxy;

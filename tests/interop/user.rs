@@ -147,6 +147,11 @@ impl User {
         self.is_ours() || self.zone == other.zone
     }
 
+    /// The same home, from now on in the hands of another program.
+    pub(crate) fn continued_by(self, program: Program) -> Self {
+        Self { program, ..self }
+    }
+
     /// The part of the address before the `@`.
     pub(crate) fn name(&self) -> &str {
         self.address.split_once('@').expect("an address").0
@@ -255,7 +260,7 @@ impl User {
         shown[member].as_str().expect("text").to_owned()
     }
 
-    fn config_home(&self) -> PathBuf {
+    pub(crate) fn config_home(&self) -> PathBuf {
         self.home.path().join("dmp")
     }
 }
