@@ -12,9 +12,10 @@
 )]
 
 mod attacks;
+mod backup;
 mod claims;
-mod legacy;
 mod client_takeover;
+mod legacy;
 mod messages;
 mod node;
 mod proxy;

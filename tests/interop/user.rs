@@ -75,6 +75,26 @@ impl User {
         user
     }
 
+    /// A user without any node, in an initialised home.
+    pub(crate) fn offline(program: Program, name: &str, zone: &str) -> Self {
+        let user = Self::nowhere(program, name, zone);
+        user.ok(&["init", &user.address, "--no-probe-local-dns"]);
+        user
+    }
+
+    /// A user without any node or file.
+    pub(crate) fn nowhere(program: Program, name: &str, zone: &str) -> Self {
+        let closed = SocketAddr::from(([127, 0, 0, 1], 9));
+        User {
+            address: format!("{name}@{zone}"),
+            program,
+            zone: zone.to_owned(),
+            proxy: closed,
+            claims: closed,
+            home: tempfile::tempdir().expect("a temporary directory"),
+        }
+    }
+
     /// Registers and publishes everything that others need to write to this user.
     pub(crate) fn join(self, credential: Credential, node: &Node) -> Self {
         self.register(credential, node);

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+pub mod backup;
 pub mod config;
 pub mod connect;
 pub mod credential;

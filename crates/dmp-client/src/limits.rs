@@ -128,6 +128,11 @@ pub const SEND_WAIT_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How long a store operation waits for another process (client.md 5.1).
 pub const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Work of scrypt for the passphrase of a backup, log2 of N: what the age program takes, 256 MiB and about a second.
+pub const BACKUP_WORK: u8 = 18;
+/// The most work that a backup may ask for: 4 GiB and some fifteen seconds; what the age program accepts too.
+pub const BACKUP_WORK_MAX: u8 = 22;
+
 /// Seconds after its expiry during which a saved token is still sent: clocks differ, the server decides (client.md 5.4).
 pub const TOKEN_EXPIRY_GRACE: u64 = 300;
 /// How long before a credential expires its owner is told, seconds (client.md 12: 14 days).

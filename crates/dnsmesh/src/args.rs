@@ -2,6 +2,7 @@
 //!
 //! Values are taken apart here only as far as their form goes; what they mean is decided by each verb.
 
+pub(crate) mod backup;
 pub(crate) mod config;
 pub(crate) mod contacts;
 pub(crate) mod credentials;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{ArgAction, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use backup::BackupCommand;
 use config::SettingCommand;
 use contacts::ContactsCommand;
 use credentials::{RegisterArgs, SavedTokenCommand, TsigCommand};
@@ -153,6 +155,9 @@ pub(crate) enum UserCommand {
     Config(SettingCommand),
     /// Find out what is wrong and what to do about it
     Doctor(DoctorArgs),
+    /// A home in one encrypted file, an identity on one page
+    #[command(subcommand)]
+    Backup(BackupCommand),
     /// Show, publish and look up identities
     #[command(subcommand)]
     Identity(IdentityCommand),

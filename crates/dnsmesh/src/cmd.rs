@@ -1,5 +1,6 @@
 //! The verbs, one file each: arguments in, one report or failure out (cli.md 3).
 
+mod backup;
 mod config;
 mod contacts;
 pub(crate) mod credential;
@@ -121,6 +122,7 @@ async fn perform(context: &Context, command: UserCommand) -> Outcome {
         UserCommand::Token(command) => token::perform(context, command),
         UserCommand::Doctor(args) => doctor::doctor(context, args).await,
         UserCommand::Config(command) => config::perform(context, command),
+        UserCommand::Backup(command) => backup::perform(context, command),
         UserCommand::Identity(command) => identity::perform(context, command).await,
         UserCommand::Contacts(command) => contacts::perform(context, command).await,
         UserCommand::Send(args) => send::send(context, args).await,

@@ -49,6 +49,7 @@ pub(crate) struct Environment {
     pub(crate) locations: Locations,
     passphrase: Option<OsString>,
     passphrase_fd: Option<OsString>,
+    backup_passphrase: Option<OsString>,
     is_tripwire_overridden: bool,
     /// How update targets are reached.
     pub(crate) connect: ConnectOptions,
@@ -63,6 +64,19 @@ impl Environment {
             .as_ref()
             .is_some_and(|variable| !variable.is_empty() && variable.as_os_str() != passphrase)
     }
+
+    /// The passphrase of a backup.
+    pub(crate) fn backup_passphrase(&self) -> Result<Option<String>, Failure> {
+        text_of("DMP_BACKUP_PASSPHRASE", self.backup_passphrase.clone())
+    }
+}
+
+/// A variable as text.
+fn text_of(name: &str, value: Option<OsString>) -> Result<Option<String>, Failure> {
+    value
+        .map(OsString::into_string)
+        .transpose()
+        .map_err(|_| Failure::user("passphrase-encoding", format!("{name} is not UTF-8")))
 }
 
 impl fmt::Debug for Environment {
@@ -132,6 +146,7 @@ impl Context {
         let environment = Environment {
             passphrase: env::var_os("DMP_PASSPHRASE").filter(|text| !text.is_empty()),
             passphrase_fd: env::var_os("DMP_PASSPHRASE_FD").filter(|text| !text.is_empty()),
+            backup_passphrase: env::var_os("DMP_BACKUP_PASSPHRASE"),
             is_tripwire_overridden: env::var_os("DMP_PASSPHRASE_OVERRIDE_VERIFY")
                 .is_some_and(|value| value == "1"),
             connect: ConnectOptions {
@@ -176,7 +191,17 @@ impl Context {
     /// Reads the configuration, obtains the passphrase, derives the keys and compares them with the ones remembered.
     pub(crate) fn unlock(&self, input: StandardInput) -> Result<Unlocked, Failure> {
         let config = self.config()?;
-        let file = self.passphrase_file(&config);
+        let passphrase = self.passphrase(&config, input)?;
+        self.unlock_with(config, &passphrase)
+    }
+
+    /// Obtains the passphrase: from the environment, the file that the configuration names, or by asking (cli.md 2).
+    pub(crate) fn passphrase(
+        &self,
+        config: &Config,
+        input: StandardInput,
+    ) -> Result<Zeroizing<String>, Failure> {
+        let file = self.passphrase_file(config);
         let variable = self.passphrase_of_environment()?;
         let question = format!("Passphrase for {}: ", config.username);
         let passphrase = passphrase::obtain(variable, file.as_deref(), || {
@@ -188,7 +213,7 @@ impl Context {
                 path.display()
             ));
         }
-        self.unlock_with(config, &passphrase.text)
+        Ok(passphrase.text)
     }
 
     /// Derives the keys from a passphrase that is at hand and compares them with the ones remembered.
@@ -239,10 +264,8 @@ impl Context {
     /// `DMP_PASSPHRASE`, else what can be read from the open file that `DMP_PASSPHRASE_FD` numbers, to the end of its first line:
     /// a process's environment can be looked at by others, a pipe cannot (cli.md 11, L16).
     fn passphrase_of_environment(&self) -> Result<Option<String>, Failure> {
-        let not_text = |name| Failure::user("passphrase-encoding", format!("{name} is not UTF-8"));
         if let Some(text) = &self.environment.passphrase {
-            let text = text.clone().into_string();
-            return text.map(Some).map_err(|_| not_text("DMP_PASSPHRASE"));
+            return text_of("DMP_PASSPHRASE", Some(text.clone()));
         }
         let Some(number) = &self.environment.passphrase_fd else {
             return Ok(None);

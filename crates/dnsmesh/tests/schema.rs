@@ -150,6 +150,22 @@ fn two_people() {
         .expect(0);
     bob.run(&["contacts", "remove", "alice@alpha.test", "--yes", "--json"])
         .expect(0);
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let alice = alice.with("DMP_BACKUP_PASSPHRASE", "of the backup");
+    alice
+        .run(&["backup", "export", &at("a.age"), "--json"])
+        .expect(0);
+    alice
+        .run(&["backup", "import", &at("a.age"), "--force", "--json"])
+        .expect(0);
+    alice.run(&["backup", "sheet", "--json"]).expect(0);
+    alice
+        .run(&["backup", "sheet", &at("sheet.txt"), "--json"])
+        .expect(0);
+    let again = User::new(&dir.path().join("again"), "alice");
+    again
+        .run(&["backup", "restore-sheet", &at("sheet.txt"), "--json"])
+        .expect(0);
     alice.run(&["tsig", "show", "--bind", "--json"]).expect(0);
     alice.run(&["tsig", "forget", "--json"]).expect(0);
 }

@@ -109,6 +109,55 @@ impl Store {
             .map(|(store, _)| store)
     }
 
+    /// The whole store as it is now, in the form of its file, for a backup. Sealed rows stay sealed.
+    ///
+    /// # Errors
+    /// Failures of the database or of the file system.
+    pub fn snapshot(&self) -> Result<Vec<u8>, StoreError> {
+        let connection = self.connection();
+        // What SQLite writes is one moment of the database, whoever else changes it; it needs a file for that.
+        let name = self
+            .home
+            .as_ref()
+            .map(|home| home.join("dnsmesh.db.snapshot"));
+        let path = name.ok_or(StoreError::NotAStore(":memory:".to_owned()))?;
+        let failed = |error| StoreError::File {
+            path: path.display().to_string(),
+            error,
+        };
+        let remove = || match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(error)),
+            _ => Ok(()),
+        };
+        remove()?; // left by a run that was killed
+        private_file(&path)?;
+        let written = connection.execute("VACUUM INTO ?1", [path.to_string_lossy()]);
+        let content = written
+            .map_err(StoreError::from)
+            .and_then(|_| std::fs::read(&path).map_err(failed));
+        remove()?;
+        content
+    }
+
+    /// Makes sure that a file which is not in use is a whole store of this program, without opening a row.
+    ///
+    /// # Errors
+    /// [`StoreError::FutureSchema`], [`StoreError::NotAStore`], failures of the database.
+    pub fn check_file(path: &Path) -> Result<(), StoreError> {
+        let foreign = || StoreError::NotAStore(path.display().to_string());
+        let connection =
+            Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let verdict: String =
+            connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0))?;
+        match (
+            verdict.as_str(),
+            schema::check(&connection, &path.display().to_string())?,
+        ) {
+            ("ok", schema::Found::Store) => Ok(()),
+            _ => Err(foreign()),
+        }
+    }
+
     /// Takes the lock of receive runs at once.
     ///
     /// # Errors

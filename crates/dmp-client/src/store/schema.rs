@@ -88,30 +88,36 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_by_due ON outbox (due);
 ";
 
-/// What a file was before it was prepared.
+/// What a file is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
     /// A store of this schema.
     Store,
-    /// Nothing; the tables are there now.
+    /// An empty file.
     Nothing,
 }
 
 /// Creates the tables in an empty file, accepts a file of this schema, refuses everything else untouched. The caller holds a
 /// transaction.
 pub(super) fn prepare(connection: &Connection, file: &str) -> Result<Found, StoreError> {
+    let found = check(connection, file)?;
+    if found == Found::Nothing {
+        connection.execute_batch(TABLES)?;
+        connection.pragma_update(None, "user_version", VERSION)?;
+        connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    }
+    Ok(found)
+}
+
+/// Accepts an empty file and one of this schema.
+pub(super) fn check(connection: &Connection, file: &str) -> Result<Found, StoreError> {
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let application: i64 =
         connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let tables: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))?;
     match (found, application, tables) {
-        (0, 0, 0) => {
-            connection.execute_batch(TABLES)?;
-            connection.pragma_update(None, "user_version", VERSION)?;
-            connection.pragma_update(None, "application_id", APPLICATION_ID)?;
-            Ok(Found::Nothing)
-        }
+        (0, 0, 0) => Ok(Found::Nothing),
         (VERSION, APPLICATION_ID, _) => Ok(Found::Store),
         (found, APPLICATION_ID, _) if found > VERSION => Err(StoreError::FutureSchema {
             file: file.to_owned(),
