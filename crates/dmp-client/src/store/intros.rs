@@ -229,7 +229,8 @@ impl Store {
         let tag = self.message_tag(signer, msg_id);
         let found = self
             .connection()
-            .query_row("SELECT 1 FROM intros WHERE tag = ?1", [tag], |_| Ok(()))
+            .prepare_cached("SELECT 1 FROM intros WHERE tag = ?1")?
+            .query_row([tag], |_| Ok(()))
             .optional()?;
         Ok(found.is_some())
     }

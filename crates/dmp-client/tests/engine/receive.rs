@@ -354,6 +354,65 @@ fn an_incomplete_message_of_a_contact_keeps_the_prekey_that_another_one_consumed
 }
 
 #[test]
+fn what_does_not_decrypt_consumes_nothing_and_costs_no_other_message() {
+    run(async {
+        let world = World::new();
+        let (mut alice, mut bob) = pair(&world);
+        let mut carol = world.person("carol", "carol.example");
+        bob.pin(&carol);
+        carol.pin(&bob);
+        carol.send(&bob, "unharmed").await.unwrap();
+        bob.refresh(1).await;
+        alice.send(&bob, "hello").await.unwrap();
+        let item = sent(&alice);
+        let prekey = item.prekey().unwrap();
+        let real = Manifest::parse(&item.manifest, NOW).unwrap().into_inner();
+        let slot = manifest_owner(&item.recipient, item.slot, &item.zone);
+        // Its own words under another id, and under the long-term key instead of the prekey.
+        let renamed = Manifest {
+            msg_id: MsgId::from_bytes([3; 16]),
+            ..real.clone()
+        };
+        let other_key = Manifest {
+            prekey: None,
+            ..real.clone()
+        };
+        for (index, value) in (0..).zip(&item.chunks) {
+            let owner = chunk_owner(
+                &renamed.msg_id,
+                &item.recipient,
+                &item.signer,
+                index,
+                &item.zone,
+            );
+            world.zone.publish(owner.as_str(), value, 300);
+        }
+        world.zone.delete_name(slot.as_str());
+        for manifest in [&renamed, &other_key] {
+            let value = manifest.sign(&alice.identity).unwrap();
+            world.zone.publish(slot.as_str(), &value, 300);
+        }
+        let report = bob.receive().await;
+        assert_eq!(texts(&report), ["unharmed"]);
+        let failed = report
+            .dropped
+            .iter()
+            .filter(|dropped| dropped.code == "decrypt-failed")
+            .count();
+        assert_eq!(failed, 2);
+        assert!(bob.store.prekey_secret(prekey, NOW).unwrap().is_some());
+        assert_eq!(
+            world.zone.query(bob.profile.prekey_owner().as_str()).len(),
+            1
+        );
+
+        world.zone.publish(slot.as_str(), &item.manifest, 300);
+        assert_eq!(texts(&bob.receive().await), ["hello"]);
+        assert!(bob.store.prekey_secret(prekey, NOW).unwrap().is_none());
+    });
+}
+
+#[test]
 fn a_withdrawal_that_fails_is_repeated_and_absence_counts_as_done() {
     run(async {
         let world = World::new();

@@ -219,7 +219,7 @@ pub async fn receive(
     }
     tokio::select! {
         biased;
-        ((), reconsidered) = join(run.decide(), run.reconsider()) => reconsidered?,
+        ((), ()) = join(run.decide(), run.reconsider()) => {}
         () = deadline => report.timed_out = true,
     }
     let mut state = run

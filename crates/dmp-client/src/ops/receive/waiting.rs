@@ -7,14 +7,19 @@ use futures_util::stream;
 
 use super::Run;
 use super::budget::Account;
-use crate::error::StoreError;
 use crate::limits::RECONSIDERED_IN_FLIGHT;
 use crate::store::{Intro, Received};
 
 impl Run<'_> {
-    /// Judges again what may have become deliverable; what has is in the state at once.
-    pub(super) async fn reconsider(&self) -> Result<(), StoreError> {
-        let rows = self.session.store.intros()?;
+    /// Judges again what may have become deliverable; what has is in the state at once. A damaged row is told and holds up nothing.
+    pub(super) async fn reconsider(&self) {
+        let rows = match self.session.store.intros() {
+            Ok(rows) => rows,
+            Err(error) => {
+                let own = &self.session.profile.mesh_zone;
+                return self.drop_record(own, error.code(), error, None);
+            }
+        };
         let hopeful = rows.into_iter().filter(|row| self.may_have_changed(row));
         stream::iter(hopeful)
             .for_each_concurrent(RECONSIDERED_IN_FLIGHT, async |row| {
@@ -23,7 +28,6 @@ impl Run<'_> {
                 }
             })
             .await;
-        Ok(())
     }
 
     /// Nothing can have changed for a stranger: it takes a person to pin one. A row that names no sender proves nothing.

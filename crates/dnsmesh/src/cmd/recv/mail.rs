@@ -75,11 +75,6 @@ impl Report for Mail<'_> {
                 report.waiting
             ));
         }
-        if report.walked_for_first_contact {
-            notes.push(
-                "note: recv_secondary_disable has no effect while nobody is pinned".to_owned(),
-            );
-        }
         notes.extend(standing_notes(report));
         if self.detail == Detail::Everything {
             notes.push(format!(
@@ -109,6 +104,9 @@ impl Report for Mail<'_> {
 /// Notes that hold for a run of any kind.
 pub(super) fn standing_notes(report: &ReceiveReport) -> Vec<String> {
     let mut notes = Vec::new();
+    if report.walked_for_first_contact {
+        notes.push("note: recv_secondary_disable has no effect while nobody is pinned".to_owned());
+    }
     for succession in report
         .inbox
         .iter()
