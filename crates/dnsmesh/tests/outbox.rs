@@ -311,6 +311,66 @@ fn a_send_that_was_killed_is_finished_beside_the_next_one_and_arrives_once() {
 }
 
 #[test]
+fn a_send_that_the_node_does_not_take_names_step_cause_and_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), "alpha.test");
+    let (alice, bob) = pair(dir.path(), &node);
+    let (key, secret) = (
+        alice.setting("tsig_key_name"),
+        alice.setting("tsig_secret_hex"),
+    );
+    let failing = |setting: &str, cause: &str, remedy: &str| {
+        alice.configure(setting);
+        let ran = alice
+            .run(&["send", "bob@alpha.test", "kept"])
+            .expect(2)
+            .nothing_on_stdout();
+        assert!(
+            ran.stderr.starts_with(
+                "dnsmesh: send failed: publishing the chunks (0 of 5 values stored): "
+            ),
+            "{}",
+            ran.stderr
+        );
+        ran.warns(cause).warns(remedy).warns("dnsmesh outbox retry");
+    };
+    failing(
+        &format!("tsig_secret_hex: {}", "00".repeat(32)),
+        "the TSIG secret is wrong (BADSIG)",
+        "tsig register",
+    );
+    failing(
+        &format!("tsig_secret_hex: {secret}\ntsig_key_name: nobody.alpha.test."),
+        "the server does not know the TSIG key (BADKEY)",
+        "tsig register",
+    );
+    failing(
+        &format!("tsig_key_name: {key}\ntsig_zone: other.test"),
+        "the name is outside the zone of the credential",
+        "tsig_zone in the configuration does not contain the own zone",
+    );
+    failing(
+        "tsig_key_name: ''",
+        "HTTP 401",
+        "register at the node first",
+    );
+    failing(
+        "http_token: dmp_v1_expired",
+        "HTTP 401",
+        "register at the node first",
+    );
+
+    // Every one of them is still there and goes out once the credential is right.
+    alice.configure(&format!("tsig_key_name: {key}\ntsig_zone: alpha.test"));
+    alice
+        .run(&["outbox", "retry", "1"])
+        .expect(0)
+        .says("1  bob@alpha.test  announced\n");
+    alice.run(&["outbox", "retry", "--all"]).expect(0);
+    assert_eq!(received(&bob), ["kept"; 5]);
+}
+
+#[test]
 fn a_message_can_be_taken_back() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(dir.path(), "alpha.test");
