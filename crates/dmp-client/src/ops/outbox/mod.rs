@@ -128,8 +128,9 @@ pub async fn advance(
         match session.store.lease_outbox(id, now)? {
             Leasing::Granted(leased) => {
                 let mut work = Work::new(session.store, *leased);
+                let before = work.entry().state.clone();
                 if take_up(&mut work, request.selection, now) {
-                    works.push(work);
+                    works.push((work, before));
                 }
             }
             Leasing::Busy { process } => report.busy.push((id, process)),
@@ -143,8 +144,7 @@ pub async fn advance(
     let pass = async {
         let lookups = Lookups::new(session.reader);
         let providers = providers::find(&lookups, &session.profile.providers, now).await;
-        join_all(works.into_iter().map(async |mut work| {
-            let before = work.entry().state.clone();
+        join_all(works.into_iter().map(async |(mut work, before)| {
             deliver(session, &mut work, &providers).await;
             let advanced = work.finish().map(|entry| Advanced { before, entry });
             done.lock()
