@@ -162,7 +162,7 @@ fn two_people() {
     alice
         .run(&["backup", "sheet", &at("sheet.txt"), "--json"])
         .expect(0);
-    let again = User::new(&dir.path().join("again"), "alice");
+    let again = User::new(&dir.path().join("again"), "alice").with("DMP_PASSPHRASE", "the new one");
     again
         .run(&["backup", "restore-sheet", &at("sheet.txt"), "--json"])
         .expect(0);
