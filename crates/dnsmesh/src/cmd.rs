@@ -102,6 +102,7 @@ fn long_work(command: &UserCommand) -> Option<&'static str> {
         UserCommand::Recv(_) => Some("looking for messages"),
         UserCommand::Identity(_) => Some("working on identities"),
         UserCommand::Resolvers(_) => Some("asking resolvers"),
+        UserCommand::Doctor(_) => Some("looking"),
         UserCommand::Register(_) | UserCommand::Tsig(_) => Some("registering"),
         _ => None,
     }

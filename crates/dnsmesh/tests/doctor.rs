@@ -109,6 +109,11 @@ fn from_a_fresh_home_to_a_published_identity_the_doctor_follows() {
         first.stdout
     );
     assert!(!first.stdout.contains('\u{1b}'));
+    alice
+        .run(&["--color", "always", "doctor"])
+        .expect(0)
+        .says("  \u{1b}[32mPASS\u{1b}[0m  endpoint reachable\n")
+        .says("  \u{1b}[33mWARN\u{1b}[0m  TSIG not registered\n");
 
     tsig_register(&alice, &node);
     alice

@@ -25,6 +25,7 @@ use crate::exit::{Exit, Failure};
 use crate::prompt::StandardInput;
 use crate::report::{Report, line};
 use crate::screen;
+use crate::terminal::{Paint, paint};
 use crate::time::{now, utc_of};
 
 /// Looks at what was asked for.
@@ -249,11 +250,11 @@ enum About {
 }
 
 /// The word of a level (cli.md 3.7).
-const fn word(level: Level) -> &'static str {
+fn word(level: Level) -> String {
     match level {
-        Level::Ok => "PASS",
-        Level::Warn => "WARN",
-        Level::Fail => "FAIL",
+        Level::Ok => paint(Paint::Good, "PASS"),
+        Level::Warn => paint(Paint::Doubtful, "WARN"),
+        Level::Fail => paint(Paint::Bad, "FAIL"),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::exit::Failure;
 use crate::report::{Report, line};
 use crate::screen;
+use crate::terminal::{Paint, paint};
 
 /// Does what is missing, and tests the outcome.
 pub(crate) async fn setup(context: &Context, args: SetupArgs) -> Outcome {
@@ -150,14 +151,15 @@ struct Shown {
 
 impl Report for Shown {
     fn text(&self) -> String {
-        let state = match (self.state, self.changed) {
-            (State::Done, true) => "done now",
-            (State::Done, false) => "done",
-            (State::Waiting, _) => "waiting",
-            (State::Failed, _) => "failed",
+        let (state, colour) = match (self.state, self.changed) {
+            (State::Done, true) => ("done now", Paint::Good),
+            (State::Done, false) => ("done", Paint::Good),
+            (State::Waiting, _) => ("waiting", Paint::Doubtful),
+            (State::Failed, _) => ("failed", Paint::Bad),
         };
         format!(
-            "{state:<9} {:<14} {}\n",
+            "{} {:<14} {}\n",
+            paint(colour, &format!("{state:<9}")),
             self.step.name(),
             screen::line(&self.detail)
         )
