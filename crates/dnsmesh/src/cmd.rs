@@ -99,7 +99,9 @@ fn end_on_interrupt() -> Result<(), Failure> {
 fn long_work(command: &UserCommand) -> Option<&'static str> {
     match command {
         UserCommand::Send(_) => Some("sending"),
-        UserCommand::Recv(_) => Some("looking for messages"),
+        UserCommand::Recv(args) if !args.follow && args.exec.is_none() => {
+            Some("looking for messages")
+        }
         UserCommand::Identity(_) => Some("working on identities"),
         UserCommand::Resolvers(_) => Some("asking resolvers"),
         UserCommand::Doctor(_) => Some("looking"),

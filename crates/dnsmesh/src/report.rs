@@ -70,8 +70,11 @@ impl Format {
 
     /// Prints a part of the result at once, for verbs that go on; `false` if its reader has gone away.
     pub(crate) fn put(self, text: &str) -> Result<bool, Failure> {
-        let mut out = io::stdout().lock();
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        let text = match self {
+            Self::Text => shown(text.to_owned()),
+            Self::Json => text.to_owned(),
+        };
+        match terminal::alone(|| write_whole(text.as_bytes())) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
             Err(error) => Err(Failure::user("output", format!("standard output: {error}"))),

@@ -577,6 +577,10 @@ fn what_was_dropped_is_told_on_request() {
         .warns("dropped: nothing new in alpha.test (message ")
         .warns("[replay]")
         .warns("note: 4 one-time key(s) are left for senders");
+    hugo.run(&["recv", "-v"])
+        .expect(0)
+        .warns("a record was not delivered")
+        .warns("replay");
     let objects: Vec<serde_json::Value> = hugo
         .run(&["recv", "--dropped", "--json"])
         .expect(0)

@@ -326,9 +326,12 @@ impl Run<'_> {
         reason: impl ToString,
         whose: Option<(SigningPublicKey, MsgId)>,
     ) {
+        let reason = reason.to_string();
+        tracing::info!(code, "a record was not delivered");
+        tracing::debug!(code, %zone, %reason, "why it was not");
         let dropped = Dropped {
             code,
-            reason: reason.to_string(),
+            reason,
             zone: zone.clone(),
             signer: whose.map(|(signer, _)| signer),
             msg_id: whose.map(|(_, msg_id)| msg_id),
