@@ -3,6 +3,7 @@
 mod attacks;
 mod bounds;
 mod contacts;
+mod crash;
 mod doctor;
 mod identity;
 mod outbox;
