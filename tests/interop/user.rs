@@ -91,6 +91,7 @@ impl User {
             zone: zone.to_owned(),
             proxy: closed,
             claims: closed,
+            passphrase: format!("the passphrase of {name}@{zone}"),
             home: tempfile::tempdir().expect("a temporary directory"),
         }
     }
