@@ -48,6 +48,8 @@ pub const RECEIVE_DEADLINE: Duration = Duration::from_secs(60);
 pub const CLEAR_DEADLINE: Duration = Duration::from_secs(10);
 /// Claims and manifests deleted after one run: as many as fit one UPDATE over TCP with room to spare.
 pub const CLEARED_PER_RUN: usize = 64;
+/// The same where each takes a request of its own: a bearer token has ten a second, and the next message needs them too.
+pub const CLEARED_ONE_BY_ONE: usize = 8;
 /// How old a manifest in the own zone is before its recipient deletes it, seconds: its sender reads it back at once (D21), and is given
 /// time for retries.
 pub const SENDER_READ_BACK: u64 = 60;

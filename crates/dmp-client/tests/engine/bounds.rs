@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use dmp_client::error::WriteError;
 use dmp_client::limits::{
-    CHUNKS_ASKED_AGAIN, QUARANTINE_MESSAGE_BYTES, QUARANTINE_ROWS_PER_SENDER, QUERIES_PER_SENDER,
-    SENDER_READ_BACK, STRANGER_QUERIES_PER_SENDER,
+    CHUNKS_ASKED_AGAIN, CLEARED_ONE_BY_ONE, QUARANTINE_MESSAGE_BYTES, QUARANTINE_ROWS_PER_SENDER,
+    QUERIES_PER_SENDER, SENDER_READ_BACK, STRANGER_QUERIES_PER_SENDER,
 };
 use dmp_client::mesh::Operation;
 use dmp_client::ops::{Phases, ReceiveRequest, Strangers};
@@ -308,6 +308,27 @@ fn manifests_in_the_own_zone_go_once_their_sender_has_had_time_to_read_them_back
         world.take_written();
         bob.receive().await;
         assert!(world.take_written().is_empty(), "and once is enough");
+    });
+}
+
+#[test]
+fn a_writer_that_needs_a_request_for_each_clears_a_few_at_a_time() {
+    run(async {
+        let world = World::new();
+        let bob = world.person("bob", "bob.example");
+        let mut alice = known(&world, &bob, "alice");
+        let many = CLEARED_ONE_BY_ONE + 2;
+        for _ in 0..many {
+            alice.send(&bob, "hello").await.unwrap();
+        }
+        *world.singly.lock().unwrap() = Some(Duration::from_millis(1));
+        let report = bob.receive().await;
+        assert_eq!(
+            (report.inbox.len(), report.finished.len()),
+            (many, CLEARED_ONE_BY_ONE)
+        );
+        assert_eq!(bob.receive().await.finished.len(), 2, "the rest comes next");
+        assert!(world.names("claim-").is_empty());
     });
 }
 

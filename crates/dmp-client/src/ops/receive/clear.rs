@@ -11,8 +11,8 @@ use super::super::Session;
 use super::super::publish::delete_values;
 use super::{ReceiveReport, Run, State};
 use crate::error::StoreError;
-use crate::limits::{CLEAR_DEADLINE, CLEARED_PER_RUN, SENDER_READ_BACK};
-use crate::mesh::Operation;
+use crate::limits::{CLEAR_DEADLINE, CLEARED_ONE_BY_ONE, CLEARED_PER_RUN, SENDER_READ_BACK};
+use crate::mesh::{Capacity, Operation};
 
 /// A record addressed to the user that lies in the own zone, where the user may delete it.
 pub(super) struct OwnRecord {
@@ -56,10 +56,14 @@ pub(super) fn finished(
     state: &State,
     now: UnixTime,
 ) -> Result<Vec<Operation>, StoreError> {
+    let most = match session.writer.capacity() {
+        Capacity::Many => CLEARED_PER_RUN,
+        Capacity::One => CLEARED_ONE_BY_ONE,
+    };
     let mut operations = Vec::new();
     for record in state.own_records.iter().filter(|record| record.from <= now) {
         let (signer, msg_id) = (&record.signer, &record.msg_id);
-        if operations.len() == CLEARED_PER_RUN {
+        if operations.len() == most {
             break;
         }
         if session.store.is_replay(signer, msg_id)?
