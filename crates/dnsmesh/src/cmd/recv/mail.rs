@@ -113,7 +113,7 @@ pub(super) fn standing_notes(report: &ReceiveReport) -> Vec<String> {
         .filter_map(|message| message.succession.as_ref())
     {
         notes.push(format!(
-            "note: {} replaced the key {}... by {}...; the pinned key stays until you accept the new one",
+            "note: {0} replaced the key {1}... by {2}...; the pinned key stays until `dnsmesh contacts accept-key {0}`",
             succession.contact,
             succession.old.short(),
             succession.new.short()
