@@ -84,6 +84,9 @@ pub enum ContactError {
     /// The URI that was scanned has other keys.
     #[error("the address URI has other keys than those pinned for `{0}`")]
     KeysDiffer(String),
+    /// Somebody else pinned other keys while the user was asked.
+    #[error("the keys of `{0}` were changed in the meantime")]
+    Changed(String),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -102,7 +105,8 @@ impl ContactError {
             Self::KeyHeld(_)
             | Self::OtherUser { .. }
             | Self::NumberDiffers(_)
-            | Self::KeysDiffer(_) => Fault::Rejected,
+            | Self::KeysDiffer(_)
+            | Self::Changed(_) => Fault::Rejected,
             Self::Store(error) => error.fault(),
         }
     }
@@ -120,6 +124,7 @@ impl ContactError {
             Self::NotANumber => "contact-not-a-number",
             Self::NumberDiffers(_) => "contact-number-differs",
             Self::KeysDiffer(_) => "contact-keys-differ",
+            Self::Changed(_) => "contact-changed",
             Self::Store(error) => error.code(),
         }
     }

@@ -310,7 +310,7 @@ pub fn contacts_accept_key(store: &Store, offer: &KeyOffer) -> Result<Contact, C
     })?;
     match changed {
         Some(contact) if is_same => Ok(contact),
-        Some(contact) => Err(ContactError::KeysDiffer(contact.label.clone())),
+        Some(contact) => Err(ContactError::Changed(contact.label.clone())),
         None => Err(ContactError::Unknown(contact.label.clone())),
     }
 }

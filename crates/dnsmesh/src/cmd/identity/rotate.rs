@@ -4,6 +4,7 @@ use std::path::{self, Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use dmp_client::error::WriteError;
+use dmp_client::home::HomeError;
 use dmp_client::ops::{
     RotateError, RotateRequest, Rotated, RotationReason, check_rotation, identity_rotate,
 };
@@ -70,8 +71,17 @@ pub(crate) async fn rotate(context: &Context, args: RotateArgs) -> Outcome {
     }
     let rotated = identity_rotate(&session, &new, &request).await?;
     let switched = match args.new_passphrase_file.filter(|_| args.yes) {
-        Some(file) => Some(switch(context, &file, &new)?),
         None => None,
+        Some(file) => match switch(context, &file, &new) {
+            Ok(file) => Some(file),
+            // The rotation is out: that must be told, whatever happens here.
+            Err(error) => {
+                context.format.note(&format!(
+                    "warning: the configuration could not be switched to the new passphrase: {error}"
+                ));
+                None
+            }
+        },
     };
     let is_environment_stale = switched.is_some() && context.environment.holds_other(&passphrase);
     Ok(Box::new(Done {
@@ -122,7 +132,7 @@ fn new_passphrase(context: &Context, file: Option<&Path>) -> Result<Zeroizing<St
 }
 
 /// Makes the file the source of the passphrase and remembers the new key, in one save (client.md 13).
-fn switch(context: &Context, file: &Path, new: &Identity) -> Result<PathBuf, Failure> {
+fn switch(context: &Context, file: &Path, new: &Identity) -> Result<PathBuf, HomeError> {
     let file = path::absolute(file).unwrap_or_else(|_| file.to_owned());
     context.home.update_config(|config| {
         config.passphrase_file = Some(file.display().to_string());
