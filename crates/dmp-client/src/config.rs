@@ -185,6 +185,8 @@ keys! {
     require_forward_secrecy: Option<bool> = None;
     /// Own key: the longest value that the own node takes, in bytes; absent = what the node said, else 2048.
     max_value_bytes: Option<u64> = None;
+    /// Own key: how the own zone is written, one mapping or a list of them (client.md 14); absent = by TSIG key or endpoint.
+    publisher: Option<YamlValue> = None;
     /// Own key: when the TSIG key expires, Unix seconds (client.md 12); absent = never, or not known.
     tsig_expires_at: Option<u64> = None;
     /// Own key: fetch messages that strangers announce, into the quarantine (client.md 10.3); absent = true.

@@ -11,10 +11,11 @@ use crate::agent::is_loopback;
 use crate::config::{Config, ConfigError};
 use crate::error::WriteError;
 use crate::home::{Home, host_of_endpoint};
-use crate::mesh::{Applied, Message, Operation, Pending, UpdateTarget, Writer};
+use crate::mesh::{Applied, Operation, Pending, UpdateTarget, Writer};
 use crate::ops::{FirstUse, Profile, Provider, ProviderConfig, RotationPolicy, Strangers};
+use crate::publisher::{Publisher, Surroundings, publishers};
 use crate::reader::Resolvers;
-use crate::writer::{DnsClaims, HttpWriter, TsigCredential, TsigWriter};
+use crate::writer::{DnsClaims, HttpWriter, Outcomes, Several, TsigCredential, TsigWriter};
 
 /// Port of a server that takes updates where none is configured.
 const UPDATE_PORT: u16 = 53;
@@ -72,6 +73,8 @@ pub struct Connection {
     pub writer: Box<dyn Writer>,
     /// Claims in other zones.
     pub claims: DnsClaims,
+    /// What became of each publisher where several are configured: worth telling at the end.
+    pub outcomes: Outcomes,
 }
 
 impl Connection {
@@ -86,16 +89,41 @@ impl Connection {
             return Err(ConnectError::Cluster);
         }
         let reader = reader(config, options.system_fallback)?;
-        let writer: Box<dyn Writer> = match tsig_writer(config, &reader)? {
-            Some(writer) => Box::new(writer),
-            None if config.endpoint.is_empty() => return Err(ConnectError::NoEndpoint),
-            None => {
-                let saved = home.token_for_endpoint(&config.endpoint, now);
-                let token = config
-                    .http_token
-                    .as_deref()
-                    .or(saved.as_ref().map(|saved| saved.token.as_str()));
-                Box::new(HttpWriter::new(&config.endpoint, token))
+        let node = || node_writer(config, home, &reader, now);
+        let (writer, outcomes) = match &config.publisher {
+            None => (node()?, Outcomes::default()),
+            Some(setting) => {
+                let surroundings = Surroundings {
+                    home,
+                    zone: config.mesh_zone()?,
+                    variable: &|name| std::env::var(name).ok(),
+                };
+                let mut writers = publishers(setting, &surroundings)?
+                    .into_iter()
+                    .map(|(name, publisher)| {
+                        let writer: Box<dyn Writer> = match publisher {
+                            Publisher::Node => node()?,
+                            Publisher::Update { server, credential } => Box::new(UpdateServer {
+                                resolvers: reader.clone(),
+                                server,
+                                credential,
+                            }),
+                            Publisher::Cloudflare(writer) => Box::new(writer),
+                            Publisher::Route53(writer) => Box::new(writer),
+                            Publisher::File(writer) => Box::new(writer),
+                        };
+                        Ok((name, writer))
+                    })
+                    .collect::<Result<Vec<_>, ConnectError>>()?;
+                match (writers.pop(), writers.is_empty()) {
+                    (Some((_, only)), true) => (only, Outcomes::default()),
+                    (last, _) => {
+                        writers.extend(last);
+                        let several = Several::new(writers);
+                        let outcomes = several.outcomes();
+                        (Box::new(several) as Box<dyn Writer>, outcomes)
+                    }
+                }
             }
         };
         Ok(Self {
@@ -103,8 +131,30 @@ impl Connection {
             claims: DnsClaims::new(reader.clone(), options.provider_dns_port),
             reader,
             writer,
+            outcomes,
         })
     }
+}
+
+/// What the reference's keys describe: UPDATE with the TSIG key, else HTTP at the endpoint (client.md 4.2).
+fn node_writer(
+    config: &Config,
+    home: &Home,
+    reader: &Resolvers,
+    now: u64,
+) -> Result<Box<dyn Writer>, ConnectError> {
+    if let Some(writer) = tsig_writer(config, reader)? {
+        return Ok(Box::new(writer));
+    }
+    if config.endpoint.is_empty() {
+        return Err(ConnectError::NoEndpoint);
+    }
+    let saved = home.token_for_endpoint(&config.endpoint, now);
+    let token = config
+        .http_token
+        .as_deref()
+        .or(saved.as_ref().map(|saved| saved.token.as_str()));
+    Ok(Box::new(HttpWriter::new(&config.endpoint, token)))
 }
 
 /// The look-ups that a configuration describes (client.md 4.1): pool, single resolver or system.
@@ -248,7 +298,10 @@ fn own_node(config: &Config) -> Option<UpdateTarget> {
 }
 
 /// The UPDATE writer, if a TSIG key is configured (client.md 4.2).
-fn tsig_writer(config: &Config, resolvers: &Resolvers) -> Result<Option<HomeZone>, ConnectError> {
+fn tsig_writer(
+    config: &Config,
+    resolvers: &Resolvers,
+) -> Result<Option<UpdateServer>, ConnectError> {
     if config.tsig_key_name.is_empty() || config.tsig_secret_hex.is_empty() {
         return Ok(None);
     }
@@ -271,7 +324,7 @@ fn tsig_writer(config: &Config, resolvers: &Resolvers) -> Result<Option<HomeZone
         host: host.to_ascii_lowercase(),
         port: Some(or_default(config.tsig_dns_port, UPDATE_PORT)),
     };
-    Ok(Some(HomeZone {
+    Ok(Some(UpdateServer {
         resolvers: resolvers.clone(),
         server,
         credential,
@@ -287,14 +340,14 @@ fn or_default(port: u16, default: u16) -> u16 {
     if port == 0 { default } else { port }
 }
 
-/// Writes to the own zone by signed UPDATE; the server's address is looked up when there is something to write.
-struct HomeZone {
+/// Writes by signed UPDATE; the server's address is looked up when there is something to write.
+struct UpdateServer {
     resolvers: Resolvers,
     server: UpdateTarget,
     credential: TsigCredential,
 }
 
-impl Writer for HomeZone {
+impl Writer for UpdateServer {
     fn apply<'a>(&'a self, operations: &'a [Operation]) -> Pending<'a, Applied> {
         Box::pin(async move {
             match self.resolvers.server(&self.server, UPDATE_PORT).await {
@@ -304,14 +357,7 @@ impl Writer for HomeZone {
                         .await
                 }
                 Err(error) => {
-                    let outcome = Err(WriteError::Unreachable(error.to_string()));
-                    Applied {
-                        messages: vec![Message {
-                            operations: 0..operations.len(),
-                            bytes: 0,
-                            outcome,
-                        }],
-                    }
+                    Applied::whole(operations, Err(WriteError::Unreachable(error.to_string())))
                 }
             }
         })

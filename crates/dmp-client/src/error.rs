@@ -49,6 +49,9 @@ pub enum WriteError {
         /// Its size.
         bytes: usize,
     },
+    /// A value that this back-end cannot publish.
+    #[error("the value cannot be published here: {0}")]
+    Unsuitable(&'static str),
     /// The writer is configured wrongly.
     #[error("{0}")]
     Misconfigured(String),
@@ -62,7 +65,7 @@ impl WriteError {
             Self::Refused { .. } | Self::NotAuthorised(_) | Self::NotZone => Fault::Rejected,
             Self::ServerFailure(_) | Self::Unreachable(_) => Fault::Unavailable,
             Self::Unverified(_) => Fault::Malformed,
-            Self::TooLarge { .. } | Self::Misconfigured(_) => Fault::Misuse,
+            Self::TooLarge { .. } | Self::Unsuitable(_) | Self::Misconfigured(_) => Fault::Misuse,
         }
     }
 
@@ -77,6 +80,7 @@ impl WriteError {
             Self::Unreachable(_) => "write-unreachable",
             Self::Unverified(_) => "write-unverified",
             Self::TooLarge { .. } => "write-too-large",
+            Self::Unsuitable(_) => "write-unsuitable",
             Self::Misconfigured(_) => "write-misconfigured",
         }
     }

@@ -16,6 +16,7 @@ pub mod mesh;
 pub mod ops;
 pub mod passphrase;
 pub mod probe;
+mod publisher;
 pub mod reader;
 pub mod register;
 pub mod store;

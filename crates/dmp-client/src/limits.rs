@@ -36,6 +36,27 @@ pub const HTTP_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Characters of an HTTP error body that are kept for the message (client.md 4.3).
 pub const HTTP_REASON_MAX: usize = 200;
 
+/// Bytes of a DNS provider's answer that are read: a page of 100 records of 2 kB, twice escaped, and some.
+pub const PROVIDER_ANSWER_MAX: u64 = 1024 * 1024;
+/// Times a request goes to a DNS provider that is throttling or busy.
+pub const PROVIDER_TRIES: u32 = 4;
+/// First pause where the provider names none; doubled each time. Route 53 takes five requests a second.
+pub const PROVIDER_WAIT: Duration = Duration::from_secs(1);
+/// Longest pause that a provider may ask for: a person is waiting.
+pub const PROVIDER_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Times a change is made anew because somebody else changed the same name meanwhile.
+pub const CONFLICT_TRIES: usize = 8;
+/// Records on a page of Cloudflare's list.
+pub const CLOUDFLARE_PAGE: u32 = 100;
+/// Shortest TTL that Cloudflare takes, seconds.
+pub const CLOUDFLARE_TTL: u32 = 60;
+/// Records in one change of Route 53 (its quota is 1 000).
+pub const ROUTE53_RECORDS: usize = 1_000;
+/// Characters of all values in one change of Route 53 (its quota is 32 000).
+pub const ROUTE53_CHARACTERS: usize = 32_000;
+/// Time for the command that makes a name server read its files again.
+pub const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Providers used per command (federation.md 3.2).
 pub const PROVIDERS_MAX: usize = 3;
 /// Queries in flight during one receive run (client.md 11).

@@ -81,6 +81,28 @@ pub struct Applied {
 }
 
 impl Applied {
+    /// Notes what became of operations whose size on the wire is not known; `false` if the list ends here.
+    pub(crate) fn push(
+        &mut self,
+        operations: Range<usize>,
+        outcome: Result<(), WriteError>,
+    ) -> bool {
+        let goes_on = outcome.is_ok();
+        self.messages.push(Message {
+            operations,
+            bytes: 0,
+            outcome,
+        });
+        goes_on
+    }
+
+    /// All operations with one outcome.
+    pub(crate) fn whole(operations: &[Operation], outcome: Result<(), WriteError>) -> Self {
+        let mut applied = Self::default();
+        applied.push(0..operations.len(), outcome);
+        applied
+    }
+
     /// How many leading operations are stored.
     #[must_use]
     pub fn stored(&self) -> usize {

@@ -73,6 +73,7 @@ pub(crate) fn run(args: Args) -> Exit {
                 if let Some(note) = context.beside.finish().await {
                     format.note(&note);
                 }
+                context.note_publishers();
                 Ok(exit)
             }
         }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use dmp_client::config::{Config, ConfigError};
 use dmp_client::connect::{ConnectError, ConnectOptions, Connection};
@@ -18,6 +19,7 @@ use dmp_client::ops::Session;
 use dmp_client::passphrase::{self, PassphraseError, Tripwire};
 use dmp_client::store::{Opening, Store};
 use dmp_client::takeover::{ReferenceHome, TakeoverError};
+use dmp_client::writer::Outcomes;
 use dmp_core::id::UnixTime;
 use dmp_core::keys::Identity;
 use dmp_net::SystemFallback;
@@ -41,6 +43,8 @@ pub(crate) struct Context {
     pub(crate) format: Format,
     /// What is done beside the verb.
     pub(crate) beside: Beside,
+    /// What became of each publisher, once the verb went online.
+    publishers: OnceLock<Outcomes>,
 }
 
 /// Variables of cli.md 1.1, read once.
@@ -167,6 +171,7 @@ impl Context {
             environment,
             format,
             beside: Beside::default(),
+            publishers: OnceLock::new(),
         })
     }
 
@@ -340,6 +345,7 @@ impl Context {
             self.format.note(&warning);
         }
         let connection = Connection::new(&config, &self.home, self.environment.connect, now())?;
+        self.publishers.get_or_init(|| connection.outcomes.clone());
         if !config.cluster_active() && !config.cluster_base_domain.is_empty() {
             self.format.note(
                 "note: a cluster is pinned but not enabled; the mesh zone is the configured domain",
@@ -351,6 +357,15 @@ impl Context {
             store,
             connection,
         })
+    }
+
+    /// Tells which of several publishers did not take everything, although the verb may have succeeded through the others.
+    pub(crate) fn note_publishers(&self) {
+        let failures = self.publishers.get().map(Outcomes::take_failures);
+        for (name, failure) in failures.unwrap_or_default() {
+            self.format
+                .note(&format!("warning: publisher {name}: {failure}"));
+        }
     }
 
     /// Stores the signing key for the next run; not being able to is no reason to stop (client.md 3.1).

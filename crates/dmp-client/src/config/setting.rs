@@ -133,6 +133,27 @@ macro_rules! own_key {
 }
 own_key!(bool, u64, Vec<String>);
 
+/// An own key with a structure of its own, kept as it stands; whoever needs it reads it.
+impl Setting for Option<Value> {
+    fn read<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<Self>, A::Error> {
+        map.next_value::<Value>()
+            .map(|value| Some(Some(value).filter(|value| !value.is_null())))
+    }
+
+    fn to_yaml(&self) -> Option<Value> {
+        self.clone()
+    }
+
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        let value = yaml_serde::from_str::<Value>(text).map_err(|_| "expected YAML")?;
+        match value {
+            Value::Null => Ok(None),
+            Value::Mapping(_) | Value::Sequence(_) => Ok(Some(value)),
+            _ => Err("expected a mapping, or a list of them, in YAML: {kind: …, …}"),
+        }
+    }
+}
+
 /// A boolean with the words of YAML 1.1, which the reference's files may hold.
 struct Flag(bool);
 

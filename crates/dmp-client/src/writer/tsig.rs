@@ -1,14 +1,19 @@
-//! The UPDATE writer: many records per message, signed, confirmed by a signed answer (client.md 4.4, D13, D30).
+//! The UPDATE writer: many records per message, signed, confirmed by a signed answer (client.md 4.4, 14, D13, D30).
+//!
+//! It serves nodes and any other authoritative server that takes RFC 2136, and makes no difference between them.
 
 use std::net::SocketAddr;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use dmp_core::name::Zone;
 use dmp_core::owner::OwnerName;
 use dmp_dns::tsig::{Algorithm, Key};
 use dmp_dns::update::{self, BuildError, UpdateBuilder};
 use dmp_dns::{Name, Rcode};
 use dmp_net::{UpdateClient, UpdateError};
+use zeroize::Zeroizing;
 
+use super::key_file::read_key;
 use super::named_ttl_cap;
 use crate::error::WriteError;
 use crate::mesh::{Applied, Message, Operation, Pending, Writer};
@@ -37,7 +42,7 @@ impl TsigCredential {
         let name: Name = key_name
             .parse()
             .map_err(|error| wrong("tsig_key_name", &error))?;
-        let secret = zeroize::Zeroizing::new(
+        let secret = Zeroizing::new(
             hex::decode(secret_hex).map_err(|error| wrong("tsig_secret_hex", &error))?,
         );
         let algorithm: Algorithm = algorithm
@@ -50,6 +55,45 @@ impl TsigCredential {
             .parse()
             .map_err(|error| wrong("tsig_zone", &error))?;
         Ok(Self { key, zone })
+    }
+
+    /// A credential as other name servers' tools write it: the secret in base64.
+    ///
+    /// # Errors
+    /// [`WriteError::Misconfigured`] without any part of the secret. Algorithms weaker than hmac-sha256 are refused.
+    pub fn from_base64(
+        key_name: &str,
+        secret: &str,
+        algorithm: &str,
+        zone: &Zone,
+    ) -> Result<Self, WriteError> {
+        let wrong = |reason: &dyn std::fmt::Display| {
+            WriteError::Misconfigured(format!("TSIG key {key_name}: {reason}"))
+        };
+        let secret = BASE64_STANDARD
+            .decode(secret.trim())
+            .map(Zeroizing::new)
+            .map_err(|_| wrong(&"the secret is not base64"))?;
+        let name: Name = key_name.parse().map_err(|error| wrong(&error))?;
+        let algorithm: Algorithm = algorithm.parse().map_err(|error| wrong(&error))?;
+        Ok(Self {
+            key: Key::new(&name, algorithm, &secret).map_err(|error| wrong(&error))?,
+            zone: zone.as_str().parse().map_err(|error| wrong(&error))?,
+        })
+    }
+
+    /// The credential in the text of a BIND key file: its only key, or the one named.
+    ///
+    /// # Errors
+    /// [`WriteError::Misconfigured`] without any part of the text.
+    pub fn from_key_file(
+        text: &str,
+        key_name: Option<&str>,
+        zone: &Zone,
+    ) -> Result<Self, WriteError> {
+        let key = read_key(text, key_name)
+            .map_err(|reason| WriteError::Misconfigured(format!("key file: {reason}")))?;
+        Self::from_base64(&key.name, &key.secret, &key.algorithm, zone)
     }
 }
 
@@ -76,11 +120,15 @@ impl TsigWriter {
         self.client.send(&self.client.message()).await
     }
 
-    /// The next message: as many operations from the front as fit, and how many that is.
-    fn fill(&self, operations: &[Operation]) -> Result<(UpdateBuilder, usize), WriteError> {
+    /// The next message: as many operations from the front as fit, up to `most`, and how many that is.
+    fn fill(
+        &self,
+        operations: &[Operation],
+        most: usize,
+    ) -> Result<(UpdateBuilder, usize), WriteError> {
         let mut message = self.client.message();
         let mut count = 0;
-        for operation in operations {
+        for operation in operations.iter().take(most) {
             let operation = to_update(operation)?;
             let bytes = self.client.wire_len(&message) + message.operation_len(&operation);
             if bytes > dmp_dns::limits::MESSAGE {
@@ -103,9 +151,9 @@ impl Writer for TsigWriter {
     fn apply<'a>(&'a self, operations: &'a [Operation]) -> Pending<'a, Applied> {
         Box::pin(async move {
             let mut applied = Applied::default();
-            let mut done = 0;
+            let (mut done, mut most) = (0, usize::MAX);
             while done < operations.len() {
-                let (message, count) = match self.fill(&operations[done..]) {
+                let (message, count) = match self.fill(&operations[done..], most) {
                     Ok(filled) => filled,
                     Err(error) => {
                         applied.messages.push(Message {
@@ -116,7 +164,13 @@ impl Writer for TsigWriter {
                         break;
                     }
                 };
-                let outcome = self.client.send(&message).await.map_err(write_error);
+                let outcome = self.client.send(&message).await;
+                // Some servers take short messages only; nothing of a malformed one was applied (RFC 2136 3.1).
+                if count > 1 && is_format_error(&outcome) {
+                    most = count / 2;
+                    continue;
+                }
+                let outcome = outcome.map_err(write_error);
                 let failed = outcome.is_err();
                 applied.messages.push(Message {
                     operations: done..done + count,
@@ -131,6 +185,17 @@ impl Writer for TsigWriter {
             applied
         })
     }
+}
+
+/// Whether the server could not read the message.
+const fn is_format_error(outcome: &Result<(), UpdateError>) -> bool {
+    matches!(
+        outcome,
+        Err(UpdateError::Refused {
+            rcode: Rcode::FORMERR,
+            ..
+        })
+    )
 }
 
 /// What an UPDATE failure means to the user.

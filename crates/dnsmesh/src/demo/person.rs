@@ -52,6 +52,7 @@ impl Person {
             reader,
             writer,
             claims,
+            outcomes: _,
         } = Connection::new(&config, &home, options, now())?;
         let witness = Witness::new(Box::new(reader), writer, Box::new(claims));
         Ok(Self {

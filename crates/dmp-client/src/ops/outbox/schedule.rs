@@ -18,6 +18,7 @@ pub(super) fn is_permanent(step: SendStep, error: &WriteError) -> bool {
         WriteError::NotAuthorised(_)
         | WriteError::NotZone
         | WriteError::TooLarge { .. }
+        | WriteError::Unsuitable(_)
         | WriteError::Misconfigured(_) => true,
         WriteError::ServerFailure(_) | WriteError::Unreachable(_) | WriteError::Unverified(_) => {
             false
