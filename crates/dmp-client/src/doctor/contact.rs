@@ -12,7 +12,7 @@ use super::published::{live_prekeys, own_records, values_at};
 use super::{Check, ConfiguredResolvers, Instruments, Sight, Standing, Witness};
 use crate::mesh::{Reader, UpdateTarget};
 use crate::ops::{FetchError, FetchRequest, Place, Profile, identity_fetch};
-use crate::store::NewContact;
+use crate::store::{KeyState, NewContact};
 
 /// Who it is about, and who asks.
 #[derive(Debug, Clone, Copy)]
@@ -173,7 +173,8 @@ impl Way<'_> {
         let values = values_at(&self.witness, &question.owner_names()).await;
         let mut rotations = Rotations::default();
         rotations.learn(&question, values.iter().map(String::as_str), self.now);
-        if rotations.is_revoked(&question) {
+        // What was seen once counts also when the zone hides it now.
+        if rotations.is_revoked(&question) || matches!(contact.key, KeyState::Revoked { .. }) {
             return Some(Check::fail(
                 code,
                 "the pinned key is revoked",
@@ -181,7 +182,11 @@ impl Way<'_> {
                 "ask for the new key over another channel",
             ));
         }
-        Some(match rotations.successor(&question) {
+        let known = match contact.key {
+            KeyState::Replaced { by, .. } => Some(by),
+            KeyState::Current | KeyState::Revoked { .. } => None,
+        };
+        Some(match rotations.successor(&question).or(known) {
             Some(successor) => Check::fail(
                 code,
                 "the pinned key was replaced",

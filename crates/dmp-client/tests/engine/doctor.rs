@@ -13,7 +13,7 @@ use dmp_client::doctor::{
 use dmp_client::home::{Home, SavedToken};
 use dmp_client::mesh::{Operation, Pending, Writer};
 use dmp_client::ops::{PublishRequest, identity_publish};
-use dmp_client::store::NewContact;
+use dmp_client::store::{KeyState, NewContact};
 use dmp_core::id::UnixTime;
 use dmp_core::keys::{Identity, Signer};
 use dmp_core::name::Zone;
@@ -674,6 +674,18 @@ fn what_is_missing_on_the_way_to_a_contact_is_told_step_by_step() {
         assert_eq!(level(&checks, "contact-key"), Level::Fail);
 
         world.kill("alpha.test");
+        // Known once, told for ever, also behind a zone that hides it.
+        let mut revoked = card(&bob, &alice);
+        revoked.key = KeyState::Revoked { since: NOW };
+        let mut replaced = card(&bob, &alice);
+        replaced.key = KeyState::Replaced {
+            by: Identity::from_seed([9; 32]).signing_public(),
+            since: NOW,
+        };
+        for known in [revoked, replaced] {
+            let checks = way(&bob, &known, &alphas_node()).await;
+            assert_eq!(level(&checks, "contact-key"), Level::Fail);
+        }
         let checks = way(&bob, &card(&bob, &alice), &alphas_node()).await;
         for code in ["contact-identity", "contact-prekeys", "contact-their-zone"] {
             assert_eq!(level(&checks, code), Level::Fail, "{code}");
