@@ -15,6 +15,7 @@ mod attacks;
 mod backup;
 mod claims;
 mod client_takeover;
+mod crash;
 mod encrypted;
 mod legacy;
 mod messages;

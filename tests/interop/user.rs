@@ -86,6 +86,7 @@ impl User {
     pub(crate) fn nowhere(program: Program, name: &str, zone: &str) -> Self {
         let closed = SocketAddr::from(([127, 0, 0, 1], 9));
         User {
+            passphrase: format!("the passphrase of {name}@{zone}"),
             address: format!("{name}@{zone}"),
             program,
             zone: zone.to_owned(),
@@ -195,8 +196,14 @@ impl User {
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Outcome {
+        self.run_under(&[], arguments)
+    }
+
+    /// Runs a command in the hands of another program.
+    pub(crate) fn run_under(&self, runner: &[&str], arguments: &[&str]) -> Outcome {
         let output = Command::new("timeout") // a command that hangs is a failure, not a hanging suite
             .args(["--kill-after=5", "120"])
+            .args(runner)
             .arg(self.program.executable())
             .args(arguments)
             .env_clear()
