@@ -86,7 +86,6 @@ impl User {
     pub(crate) fn nowhere(program: Program, name: &str, zone: &str) -> Self {
         let closed = SocketAddr::from(([127, 0, 0, 1], 9));
         User {
-            passphrase: format!("the passphrase of {name}@{zone}"),
             address: format!("{name}@{zone}"),
             program,
             zone: zone.to_owned(),
