@@ -31,6 +31,8 @@ enum Says {
     Code(Rcode, &'static str),
     /// NOERROR, never signed.
     Unsigned,
+    /// NOERROR to this many changes, FORMERR to more, signed.
+    AtMost(usize),
 }
 
 /// Over which transport a message came, how long it was, what it asked for.
@@ -98,10 +100,13 @@ fn serve(says: Says, log: &Log, via: &'static str, message: &[u8]) -> Vec<u8> {
     let ring = HashMap::from([(name, Arc::new(key))]);
     let query = Query::parse(message).unwrap();
     let operations = UpdateRequest::parse(&query).unwrap().operations().unwrap();
+    let count = operations.len();
     log.lock().unwrap().push((via, message.len(), operations));
     let (rcode, text) = match says {
         Says::Code(rcode, text) => (rcode, text),
         Says::Unsigned => (Rcode::NOERROR, ""),
+        Says::AtMost(most) if count > most => (Rcode::FORMERR, ""),
+        Says::AtMost(_) => (Rcode::NOERROR, ""),
     };
     let error = (!text.is_empty()).then_some(ExtendedError {
         code: ExtendedError::OTHER,
@@ -116,7 +121,7 @@ fn serve(says: Says, log: &Log, via: &'static str, message: &[u8]) -> Vec<u8> {
     let mut answer = vec![0; 1232];
     let written = respond(&query, reply, exchange, &mut answer);
     answer.truncate(written.len);
-    if let (Ok(Authentication::Signed(authentic)), Says::Code(..)) =
+    if let (Ok(Authentication::Signed(authentic)), Says::Code(..) | Says::AtMost(_)) =
         (authenticate(&query, &ring, now), says)
     {
         authentic.sign_answer(&mut answer, now);
@@ -204,6 +209,27 @@ async fn what_no_message_holds_is_several_in_order() {
         .flat_map(|(_, _, operations)| operations)
         .collect();
     assert_eq!(sent, on_the_wire(&operations));
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_read_long_messages_gets_shorter_ones_in_order() {
+    let server = Server::start(Says::AtMost(2));
+    let operations = message(8);
+    let applied = server.writer().apply(&operations).await;
+    assert_eq!(applied.stored(), 9, "{:?}", applied.failure());
+    let taken: Vec<_> = server
+        .log()
+        .into_iter()
+        .map(|(_, _, operations)| operations)
+        .filter(|operations| operations.len() <= 2)
+        .flatten()
+        .collect();
+    assert_eq!(taken, on_the_wire(&operations));
+    let nothing = Server::start(Says::AtMost(0));
+    let failure = nothing.writer().apply(&operations).await;
+    assert!(
+        matches!(failure.failure(), Some(WriteError::Refused { reason, .. }) if reason.contains("FORMERR"))
+    );
 }
 
 #[tokio::test]

@@ -337,3 +337,52 @@ async fn one_message_carries_many_changes_in_order() {
         operations
     );
 }
+
+#[tokio::test]
+async fn each_operation_has_its_form_on_the_wire_and_the_signature_comes_last() {
+    let long = "x".repeat(256);
+    let rdata = [&[255][..], "x".repeat(255).as_bytes(), b"\x01x"].concat();
+    let owner = name("slot-1.mesh.test");
+    let (value, none) = (long.clone(), Vec::new());
+    for (operation, class, ttl, rdata) in [
+        (add(&long), 1, 300u32, &rdata),
+        (
+            Operation::DeleteValue {
+                owner: owner.clone(),
+                value,
+            },
+            254,
+            0,
+            &rdata,
+        ),
+        (Operation::DeleteRrset { owner }, 255, 0, &none),
+    ] {
+        let server =
+            Server::start(|_, request| vec![node(request, Rcode::NOERROR, "", now())]).await;
+        assert_eq!(send(&client(&server), &operation).await, Ok(()));
+        let request = server.log()[0].1.clone();
+        let id = &request[..2];
+        let mut expected = id.to_vec();
+        // Opcode UPDATE and no flags; one zone, no prerequisite, one change, OPT and TSIG.
+        expected.extend([5 << 3, 0, 0, 1, 0, 0, 0, 1, 0, 2]);
+        expected.extend(b"\x04mesh\x04test\0\0\x06\0\x01");
+        expected.extend(b"\x06slot-1\xc0\x0c\0\x10");
+        expected.extend([0, class]);
+        expected.extend(ttl.to_be_bytes());
+        expected.extend((rdata.len() as u16).to_be_bytes());
+        expected.extend(rdata);
+        expected.extend(b"\0\0\x29\x04\xd0\0\0\0\0\0\0");
+        // Type TSIG, class ANY, TTL 0; behind its length and the time: fudge 300, the MAC, the same id, no error.
+        expected.extend(b"\x01k\x04mesh\x04test\0\0\xfa\0\xff\0\0\0\0");
+        let (head, tail) = request.split_at(expected.len());
+        assert_eq!(head, expected);
+        assert_eq!(
+            usize::from(u16::from_be_bytes([tail[0], tail[1]])),
+            tail.len() - 2
+        );
+        assert!(tail[2..].starts_with(b"\x0bhmac-sha256\0"));
+        let end = &tail[tail.len() - 42..];
+        assert_eq!(end[..4], [1, 44, 0, 32], "fudge 300, a MAC of 32 octets");
+        assert_eq!(end[36..], [id, &[0, 0, 0, 0][..]].concat());
+    }
+}
