@@ -16,6 +16,8 @@ pub struct Credential {
 /// The kinds, in the order in which they are preferred.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialKind {
+    /// The publishers of the configuration have their own.
+    Publisher,
     /// The TSIG key of the configuration, by name.
     Tsig(String),
     /// The token that stands in the configuration.
@@ -39,6 +41,12 @@ impl Credential {
     /// The credential that commands of this home write with; none if they would write without.
     #[must_use]
     pub fn of_home(config: &Config, home: &Home, now: u64) -> Option<Self> {
+        if config.publisher.is_some() {
+            return Some(Self {
+                kind: CredentialKind::Publisher,
+                expires_at: None,
+            });
+        }
         if !config.tsig_key_name.is_empty() && !config.tsig_secret_hex.is_empty() {
             return Some(Self {
                 kind: CredentialKind::Tsig(config.tsig_key_name.clone()),
@@ -73,7 +81,9 @@ impl Credential {
     pub const fn renewal(&self) -> &'static str {
         match self.kind {
             CredentialKind::Tsig(_) => "dnsmesh tsig register",
-            CredentialKind::ConfiguredToken | CredentialKind::SavedToken(_) => "dnsmesh register",
+            CredentialKind::Publisher
+            | CredentialKind::ConfiguredToken
+            | CredentialKind::SavedToken(_) => "dnsmesh register",
         }
     }
 }
@@ -81,6 +91,7 @@ impl Credential {
 impl std::fmt::Display for CredentialKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Publisher => f.write_str("credentials of the configured publisher"),
             Self::Tsig(name) => write!(f, "TSIG key {name}"),
             Self::ConfiguredToken => f.write_str("bearer token of the configuration (http_token)"),
             Self::SavedToken(node) => write!(f, "bearer token for {node}"),

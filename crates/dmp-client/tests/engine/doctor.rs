@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use dmp_client::config::Config;
+use dmp_client::config::{Config, YamlValue};
 use dmp_client::doctor::{
     Check, ConfiguredResolvers, ContactQuestion, Health, Instruments, Level, Sight,
     SignatureTrouble, Witness, check_contact, check_files, check_node, check_published,
@@ -262,6 +262,17 @@ fn a_key_that_the_node_does_not_take_fails_and_none_warns() {
             .any(|check| check.detail == "900 seconds behind of the node"),
         "{checks:?}"
     );
+
+    let mut elsewhere = config();
+    elsewhere.publisher = Some(YamlValue::String("cloudflare".into()));
+    elsewhere.endpoint.clear();
+    elsewhere.tsig_key_name.clear();
+    let checks = node(&elsewhere, &rejected(None));
+    assert!(
+        levels(&checks).iter().all(|(_, level)| *level == Level::Ok),
+        "{checks:?}"
+    );
+    assert_eq!(level(&settings(&elsewhere), "credential"), Level::Ok);
 
     let mut none = config();
     none.tsig_secret_hex.clear();

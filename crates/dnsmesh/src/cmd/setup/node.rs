@@ -30,6 +30,9 @@ pub(super) async fn node(
     args: &SetupArgs,
     config: Config,
 ) -> Result<Done<Config>, Failure> {
+    if config.publisher.is_some() && config.endpoint.is_empty() {
+        return Done::already(config, "writes go through the configured publisher");
+    }
     let resolvers = connect::reader(&config, context.system_fallback())?;
     let instruments = NetworkInstruments::new(&config, resolvers.clone());
     let endpoint = endpoint(args, &config, &instruments, &resolvers).await?;
