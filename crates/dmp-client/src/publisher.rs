@@ -98,6 +98,28 @@ pub(crate) fn publishers(
     setting: &YamlValue,
     surroundings: &Surroundings<'_>,
 ) -> Result<Vec<(String, Publisher)>, ConfigError> {
+    entries(setting)?
+        .into_iter()
+        .map(|entry| {
+            let name = entry.name();
+            match entry.into_publisher(surroundings) {
+                Ok(publisher) => Ok((name, publisher)),
+                Err(reason) => Err(unusable(&format!("{name}: {reason}"))),
+            }
+        })
+        .collect()
+}
+
+/// Whether the key describes publishers; neither files nor variables are looked at.
+///
+/// # Errors
+/// [`ConfigError::Unusable`] naming the field.
+pub(crate) fn check(setting: &YamlValue) -> Result<(), ConfigError> {
+    entries(setting).map(drop)
+}
+
+/// One mapping, or a list of them.
+fn entries(setting: &YamlValue) -> Result<Vec<Entry>, ConfigError> {
     let settings = match setting {
         YamlValue::Sequence(list) => list.as_slice(),
         one => std::slice::from_ref(one),
@@ -107,15 +129,7 @@ pub(crate) fn publishers(
     }
     settings
         .iter()
-        .map(|setting| {
-            let entry: Entry =
-                yaml_serde::from_value(setting.clone()).map_err(|error| unusable(&error))?;
-            let name = entry.name();
-            match entry.into_publisher(surroundings) {
-                Ok(publisher) => Ok((name, publisher)),
-                Err(reason) => Err(unusable(&format!("{name}: {reason}"))),
-            }
-        })
+        .map(|setting| yaml_serde::from_value(setting.clone()).map_err(|error| unusable(&error)))
         .collect()
 }
 

@@ -128,6 +128,9 @@ fn a_user_publishes_through_what_the_configuration_names_and_nothing_secret_is_s
         .expect(0)
         .warns("warning: publisher zone-file absent.zone: ");
 
+    user.run(&["config", "set", "publisher", "{kind: cloudflare, zone: a}"])
+        .expect(1)
+        .warns("zone_id");
     for (wrong, word) in [
         ("{kind: rfc2136, server: 127.0.0.1}", "no key_file"),
         ("{kind: route53, zone_id: Z1}", "AWS_ACCESS_KEY_ID"),

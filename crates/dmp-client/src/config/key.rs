@@ -18,6 +18,7 @@ use super::{Config, ConfigError, normalize_endpoint};
 use crate::connect;
 use crate::home::host_of_endpoint;
 use crate::limits::{MESSAGE_TTL, NODE_MAX_VALUE_BYTES};
+use crate::publisher;
 
 /// The name that hints of the reference use (cli.md 11, L3).
 const ALIAS: (&str, &str) = ("claim_provider", "claim_provider_override");
@@ -159,6 +160,7 @@ impl Config {
                 return connect::reader(&single, SystemFallback::Forbidden).map(drop);
             }
             "kdf_salt" => return self.salt().map(drop),
+            "publisher" => return self.publisher.as_ref().map_or(Ok(()), publisher::check),
             "verify_pubkey" => optional(&self.verify_pubkey, public_key),
             "identity_domain" => optional(&self.identity_domain, zone),
             "cluster_base_domain" => optional(&self.cluster_base_domain, zone),
