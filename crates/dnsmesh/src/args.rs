@@ -21,6 +21,7 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use backup::BackupCommand;
 use config::SettingCommand;
@@ -43,9 +44,20 @@ pub(crate) use operator::{
     NodeCtlArgs, QuotaCommand, TokenCommand, UserCommand as CtlUserCommand, ZoneCommand,
 };
 
+/// What stands below the verbs.
+const AFTER_HELP: &str = "First steps: `dnsmesh demo` shows it all on this machine, `dnsmesh setup user@host` sets an address up, `dnsmesh doctor` looks \
+     what is wrong. What is not protected: the names that you look up, when you write and how much, and whose keys you took without \
+     comparing them; `dnsmesh man` and docs/guide/not-protected.md tell more.";
+
 /// Encrypted messages delivered as DNS records.
 #[derive(Debug, Parser)]
-#[command(name = "dnsmesh", version, infer_long_args = true)]
+#[command(
+    name = "dnsmesh",
+    version,
+    infer_long_args = true,
+    disable_help_subcommand = true,
+    after_help = AFTER_HELP
+)]
 pub(crate) struct Args {
     /// Directory of configuration and store [default: ~/.dmp, or DMP_CONFIG_HOME]
     #[arg(long, value_name = "DIR")]
@@ -86,7 +98,8 @@ impl Args {
             _ => {}
         }
         // Help is printed before there are arguments.
-        let color = match arguments.windows(2).find_map(asked_color) {
+        let color = (0..arguments.len()).find_map(|from| asked_color(arguments.get(from..)?));
+        let color = match color {
             Some(When::Always) => ColorChoice::Always,
             Some(When::Never) => ColorChoice::Never,
             Some(When::Auto) | None => ColorChoice::Auto,
@@ -104,11 +117,10 @@ impl Args {
 
 /// `--color WHEN` or `--color=WHEN`.
 fn asked_color(words: &[OsString]) -> Option<When> {
-    let words: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
-    let when = match *words {
-        ["--color", when] => when,
-        [word, ..] => word.strip_prefix("--color=")?,
-        [] => return None,
+    let mut words = words.iter().map_while(|word| word.to_str());
+    let when = match words.next()? {
+        "--color" => words.next()?,
+        word => word.strip_prefix("--color=")?,
     };
     When::from_str(when, false).ok()
 }
@@ -133,6 +145,19 @@ pub(crate) enum Command {
     Node(NodeArgs),
     /// Show the whole way of two messages on this machine: no configuration, no network
     Demo(DemoArgs),
+    /// Explain a verb or an error code
+    Help(HelpArgs),
+    /// Print completions for a shell
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page of the program, or write all pages
+    Man {
+        /// Write all pages into this directory, as MANPATH wants it
+        #[arg(value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
 }
 
 /// The verbs of a user.
@@ -177,6 +202,14 @@ pub(crate) enum UserCommand {
     /// The resolvers that look-ups go through
     #[command(subcommand)]
     Resolvers(ResolversCommand),
+}
+
+/// `help`
+#[derive(Debug, clap::Args)]
+pub(crate) struct HelpArgs {
+    /// A verb with its sub-verbs, an error code, or `codes` for a list of these
+    #[arg(value_name = "VERB|CODE")]
+    pub(crate) words: Vec<String>,
 }
 
 /// `demo`

@@ -5,6 +5,7 @@ mod config;
 mod contacts;
 pub(crate) mod credential;
 mod doctor;
+mod help;
 mod identity;
 mod init;
 mod intro;
@@ -59,6 +60,9 @@ pub(crate) fn run(args: Args) -> Exit {
         match args.command {
             Command::Node(args) => node::perform(args, format).await,
             Command::Demo(args) => demo::run(args).await,
+            Command::Help(args) => Ok(format.print(help::help(&args.words)?.as_ref())),
+            Command::Completion { shell } => Ok(format.print(&help::completion(shell))),
+            Command::Man { dir } => Ok(format.print(help::man(dir.as_deref())?.as_ref())),
             Command::User(command) => {
                 logging::show_warnings(verbose, format);
                 end_on_interrupt()?;
@@ -103,6 +107,9 @@ fn long_work(command: &UserCommand) -> Option<&'static str> {
         UserCommand::Recv(args) if !args.follow && args.exec.is_none() => {
             Some("looking for messages")
         }
+        UserCommand::Recv(args) if !args.follow => Some("looking for messages"),
+        UserCommand::Setup(_) => Some("setting up"),
+        UserCommand::Doctor(_) => Some("looking into it"),
         UserCommand::Identity(_) => Some("working on identities"),
         UserCommand::Resolvers(_) => Some("asking resolvers"),
         UserCommand::Doctor(_) => Some("looking"),

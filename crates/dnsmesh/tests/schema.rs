@@ -207,6 +207,14 @@ fn an_operator() {
         Ran::of(&["node", "--json"], command.output().unwrap())
     };
 
+    for verb in [
+        &["help", "codes"][..],
+        &["completion", "bash"],
+        &["man", &path("man")],
+    ] {
+        let arguments = [verb, &["--json"]].concat();
+        Ran::of(&arguments, program(&arguments).output().unwrap()).expect(0);
+    }
     run(&["config"]).expect(0);
     run(&["config", "--markdown"]).expect(0);
     run(&["config", "show"]).expect(0);
