@@ -107,9 +107,7 @@ fn long_work(command: &UserCommand) -> Option<&'static str> {
         UserCommand::Recv(args) if !args.follow && args.exec.is_none() => {
             Some("looking for messages")
         }
-        UserCommand::Recv(args) if !args.follow => Some("looking for messages"),
         UserCommand::Setup(_) => Some("setting up"),
-        UserCommand::Doctor(_) => Some("looking into it"),
         UserCommand::Identity(_) => Some("working on identities"),
         UserCommand::Resolvers(_) => Some("asking resolvers"),
         UserCommand::Doctor(_) => Some("looking"),

@@ -88,7 +88,12 @@ fn commands(page: &str) -> Vec<String> {
     let lines = blocks(&whole)
         .into_iter()
         .flat_map(|(_, block)| block.lines().map(str::to_owned).collect::<Vec<_>>());
-    let spans = whole.split('`').skip(1).step_by(2).map(str::to_owned);
+    let spans = whole
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|span| !span.contains('\n'));
+    let spans = spans.map(str::to_owned);
     let found = lines.chain(spans).flat_map(|text| {
         let parts: Vec<String> = text
             .split(" | ")
@@ -119,8 +124,8 @@ fn every_verb_and_flag_in_the_guide_exists() {
         for command in commands(&page) {
             let command = command.split(" #").next().unwrap();
             let words: Vec<&str> = command.split_whitespace().skip(1).collect();
-            let mut verb = Vec::new();
-            for word in words.iter().filter(|word| !word.starts_with('-')) {
+            let mut verb: Vec<&str> = Vec::new();
+            for word in words.iter().copied().filter(|word| !word.starts_with('-')) {
                 let is_verb = word
                     .bytes()
                     .all(|byte| byte.is_ascii_lowercase() || byte == b'-');

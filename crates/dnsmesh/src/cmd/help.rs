@@ -22,17 +22,17 @@ const WIDTH: usize = 78;
 
 /// Explains a code, or prints the help of a verb.
 pub(crate) fn help(words: &[String]) -> Outcome {
+    let mut command = Args::command();
+    command.build();
     match words {
         [word] if word == "codes" => return Ok(Box::new(Explained(explain::all().collect()))),
-        [word] => {
+        [word] if command.find_subcommand(word).is_none() => {
             if let Some(explanation) = explain::find(&word.to_ascii_lowercase()) {
                 return Ok(Box::new(Explained(vec![explanation])));
             }
         }
         _ => {}
     }
-    let mut command = Args::command();
-    command.build();
     let mut verb = &mut command;
     for word in words {
         verb = verb.find_subcommand_mut(word).ok_or_else(|| {
