@@ -343,13 +343,12 @@ fn keys_that_only_the_zone_speaks_for_are_offered_without_proof_and_a_fork_not_a
 
         ops::identity_unpublish(&alice.session()).await.unwrap();
         let [first, second] = [7, 8].map(|seed| {
-            let other = world.person_with(
+            world.person_with(
                 "alice",
                 "alice.example",
                 Identity::from_seed([seed; 32]),
                 None,
-            );
-            other
+            )
         });
         ops::identity_publish(&first.session(), &PublishRequest::default())
             .await
