@@ -226,6 +226,7 @@ fn config_reads_and_changes_one_key_and_keeps_the_rest() {
         ("identity_domain", "", ""),
         ("recv_primary_interval_seconds", "-1", "-1"),
         ("message_ttl", "3600", "3600"),
+        ("provider_seeds", "[]", ""),
         ("provider_seeds", "", ""),
         ("username", "123", "123"),
     ] {

@@ -104,7 +104,9 @@ impl Setting for Vec<String> {
         ))
     }
 
+    /// Commas between the items; none as nothing or as the file has it, `[]`.
     fn parse(text: &str) -> Result<Self, &'static str> {
+        let text = if text.trim() == "[]" { "" } else { text };
         let items = text.split(',').map(str::trim);
         Ok(items
             .filter(|item| !item.is_empty())
