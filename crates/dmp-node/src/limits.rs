@@ -226,3 +226,11 @@ pub const HEARTBEAT_VALUES_PER_NAME: usize = 20;
 pub const HEARTBEAT_ZONES_IN_FLIGHT: usize = 8;
 /// Heartbeats of others that a node passes on (federation.md 2.10).
 pub const HEARTBEAT_PASSED_ON: usize = 50;
+
+/// Letters of the host in the id of a peer that is known by its URL (federation.md 4.8): with `-` and six digits 16, as long as
+/// an id of a manifest.
+pub const PEER_ID_HOST: usize = 9;
+/// Longest URL of a peer: a host of 253 octets with scheme and port; a manifest's are 128 at most.
+pub const PEER_URL_OCTETS: usize = 280;
+/// Longest token of a cluster: 512 octets, which no generator exceeds.
+pub const PEER_TOKEN_OCTETS: usize = 512;

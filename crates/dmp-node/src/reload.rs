@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::Serialize;
+use tokio::sync::watch;
 
-use crate::config::{Config, ConfigError, Reload};
+use crate::config::{Config, ConfigError, Reload, SyncConfig};
 use crate::context::Context;
 use crate::http::{Keeper, Service, TlsError};
 use crate::listen::Entrance;
@@ -25,6 +26,7 @@ pub struct Reloader {
     entrance: Arc<Entrance>,
     service: Arc<Service>,
     keeper: Option<Arc<Keeper>>,
+    sync: watch::Sender<SyncConfig>,
     observer: OnceLock<Observer>,
 }
 
@@ -79,6 +81,7 @@ impl Reloader {
         entrance: Arc<Entrance>,
         service: Arc<Service>,
         keeper: Option<Arc<Keeper>>,
+        sync: watch::Sender<SyncConfig>,
     ) -> Arc<Self> {
         Arc::new(Self {
             running: Mutex::new(config),
@@ -86,6 +89,7 @@ impl Reloader {
             entrance,
             service,
             keeper,
+            sync,
             observer: OnceLock::new(),
         })
     }
@@ -148,6 +152,11 @@ impl Reloader {
             .configure(supervise::settings(&config, &before.database, before.dns));
         self.entrance.configure();
         self.service.configure(&config);
+        self.sync.send_if_modified(|sync| {
+            let is_new = *sync != config.sync;
+            sync.clone_from(&config.sync);
+            is_new
+        });
         *running = config;
         Ok(Reloaded {
             changed,

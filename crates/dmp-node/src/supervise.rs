@@ -190,6 +190,7 @@ impl Node {
             Arc::clone(dns.entrance()),
             Arc::clone(http.service()),
             keeper.clone(),
+            watch::Sender::new(config.sync.clone()),
         );
         let operator = Operator::of_running(
             Arc::clone(&context),

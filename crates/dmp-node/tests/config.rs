@@ -8,7 +8,7 @@ use dmp_node::settings::PrefixLengths;
 use dmp_node::zone::Owner;
 use serde_json::Value;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 fn read(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
@@ -344,7 +344,8 @@ fn a_wrong_value_is_one_line_that_names_the_variable() {
         ("DMP_LOG_FORMAT", "xml"),
         ("DMP_TRUSTED_PROXIES", "proxy.example"),
         ("DMP_SYNC_INTERVAL", "0"),
-        ("DMP_SYNC_OPERATOR_SPK", "abc"),
+        ("DMP_SYNC_INTERVAL_SECONDS", "-1"),
+        ("DMP_SYNC_PEER_TOKEN", "two\nlines"),
         ("DMP_HEARTBEAT_ENABLED", "perhaps"),
         ("DMP_HEARTBEAT_TTL_SECONDS", "0"),
         ("DMP_HEARTBEAT_RETENTION_HOURS", "three"),
@@ -382,12 +383,6 @@ fn an_empty_value_is_unset_for_every_variable() {
 #[test]
 fn settings_of_features_this_version_lacks_are_accepted_and_told() {
     for (variable, value) in [
-        ("DMP_CLUSTER_FILE", "/etc/cluster.json"),
-        ("DMP_CLUSTER_MANIFEST_PATH", "/etc/cluster.json"),
-        ("DMP_NODE_ID", "a"),
-        ("DMP_SYNC_PEERS", "http://b"),
-        ("DMP_SYNC_PEER_TOKEN", "secret"),
-        ("DMP_SYNC_INTERVAL_SECONDS", "10"),
         ("DMP_HEARTBEAT_RETENTION_HOURS", "72"),
         ("DMP_TOKEN_DB_PATH", "/srv/tokens.db"),
         ("DMP_TSIG_DB_PATH", "/srv/tsig.db"),
@@ -399,6 +394,107 @@ fn settings_of_features_this_version_lacks_are_accepted_and_told() {
         assert!(warnings.starts_with(variable), "{warnings}");
         assert!(!warnings.contains("secret"), "{warnings}");
     }
+}
+
+#[test]
+fn the_settings_of_a_cluster_are_read_and_what_is_doubtful_is_told() {
+    let key = "D75A980182B10AB7D54BFED3C964073A0EE172F3DAA62325AF021A68F707511A";
+    let told = config(&[
+        (
+            "DMP_SYNC_PEERS",
+            "http://10.0.0.2:8053/, HTTP://10.0.0.2:8053,https://c.example",
+        ),
+        ("DMP_CLUSTER_MANIFEST_PATH", "/srv/cluster.json"),
+        ("DMP_NODE_ID", "node-a"),
+        ("DMP_SYNC_SELF_ENDPOINT", "http://10.0.0.1:8053/"),
+        ("DMP_SYNC_PEER_TOKEN", " a secret "),
+        ("DMP_SYNC_INTERVAL_SECONDS", "2"),
+        ("DMP_SYNC_OPERATOR_SPK", key),
+        ("DMP_SYNC_ROOTS", "/srv/ca.pem"),
+        ("DMP_CLUSTER_BASE_DOMAIN", "Mesh.Example."),
+    ]);
+    assert_eq!(told.warnings, Vec::<String>::new());
+    let sync = &told.sync;
+    let peers: Vec<String> = sync.peers.iter().map(ToString::to_string).collect();
+    assert_eq!(peers, ["http://10.0.0.2:8053", "https://c.example"]);
+    assert_eq!(sync.manifest, Path::new("/srv/cluster.json"));
+    assert_eq!(sync.node_id.as_deref(), Some("node-a"));
+    let own = sync.own_endpoint.as_ref().map(ToString::to_string);
+    assert_eq!(own.as_deref(), Some("http://10.0.0.1:8053"));
+    let token = sync.token.as_ref().unwrap();
+    assert!(token.check(b"Bearer a secret"));
+    for other in [
+        "a secret",
+        "bearer a secret",
+        "Bearer a secret ",
+        "Bearer A secret",
+        "",
+    ] {
+        assert!(!token.check(other.as_bytes()), "{other}");
+    }
+    assert!(!format!("{told:?}").contains("a secret"));
+    assert_eq!(sync.interval, Duration::from_secs(2));
+    assert_eq!(sync.operator.unwrap().to_string(), key.to_lowercase());
+    assert_eq!(sync.base_domain.as_ref().unwrap().as_str(), "mesh.example");
+    assert_eq!(told.zone.unwrap().to_string(), "mesh.example");
+
+    let nothing = config(&[]).sync;
+    assert_eq!(nothing.manifest, Path::new("/var/lib/dmp/cluster.json"));
+    assert_eq!(nothing.interval, Duration::from_secs(10));
+    assert!(nothing.peers.is_empty() && nothing.token.is_none() && nothing.operator.is_none());
+
+    for (settings, warning) in [
+        (
+            vec![("DMP_SYNC_PEERS", "http://10.0.0.2")],
+            "DMP_SYNC_PEERS is set but DMP_SYNC_PEER_TOKEN is not",
+        ),
+        (
+            vec![
+                ("DMP_CLUSTER_FILE", "/a"),
+                ("DMP_CLUSTER_MANIFEST_PATH", "/b"),
+            ],
+            "DMP_CLUSTER_FILE and DMP_CLUSTER_MANIFEST_PATH are both set; DMP_CLUSTER_FILE counts",
+        ),
+        (
+            vec![
+                ("DMP_SYNC_INTERVAL", "3"),
+                ("DMP_SYNC_INTERVAL_SECONDS", "4"),
+            ],
+            "DMP_SYNC_INTERVAL and DMP_SYNC_INTERVAL_SECONDS are both set; DMP_SYNC_INTERVAL counts",
+        ),
+        (
+            vec![("DMP_SYNC_OPERATOR_SPK", "abc")],
+            "DMP_SYNC_OPERATOR_SPK is not 64 hex digits",
+        ),
+        (
+            vec![
+                ("DMP_SYNC_PEERS", "file:///etc/passwd"),
+                ("DMP_SYNC_PEER_TOKEN", "t"),
+            ],
+            "DMP_SYNC_PEERS: \"file:///etc/passwd\" is no http or https URL",
+        ),
+        (
+            vec![
+                ("DMP_SYNC_PEERS", "http://8.8.8.8:8053"),
+                ("DMP_SYNC_PEER_TOKEN", "t"),
+            ],
+            "DMP_SYNC_PEERS: http://8.8.8.8:8053 is a public address in the clear",
+        ),
+        (
+            vec![("DMP_SYNC_SELF_ENDPOINT", "node-a:8053")],
+            "DMP_SYNC_SELF_ENDPOINT: \"node-a:8053\" is no http or https URL",
+        ),
+    ] {
+        let told = config(&settings);
+        assert_eq!(told.warnings.len(), 1, "{:?}", told.warnings);
+        assert!(told.warnings[0].starts_with(warning), "{:?}", told.warnings);
+        assert!(told.sync.operator.is_none() && told.sync.own_endpoint.is_none());
+    }
+    let both = config(&[
+        ("DMP_CLUSTER_FILE", "/a"),
+        ("DMP_CLUSTER_MANIFEST_PATH", "/b"),
+    ]);
+    assert_eq!(both.sync.manifest, Path::new("/a"));
 }
 
 #[test]

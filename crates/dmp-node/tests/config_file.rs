@@ -56,6 +56,7 @@ fn every_example_is_a_value_that_its_key_takes() {
     fs::write(&cookie, "00112233445566778899aabbccddeeff\n").unwrap();
     let toml = uncommented(true)
         .replace("/etc/dnsmesh/operator-token", token.to_str().unwrap())
+        .replace("/etc/dnsmesh/peer-token", token.to_str().unwrap())
         .replace("/etc/dnsmesh/cookie-secret", cookie.to_str().unwrap());
     let config = read(&toml, &[]).unwrap();
     assert_eq!(config.zone.unwrap().to_string(), "mesh.example.com");
@@ -224,6 +225,12 @@ DMP_HTTP_HOST=127.0.0.1
 DMP_TRUSTED_PROXIES=127.0.0.1,::1
 DMP_REGISTRATION_ENDPOINT_RATE_PER_SEC=0.25
 DMP_LOG_FORMAT=json
+DMP_SYNC_PEERS=http://10.0.0.2:8053
+DMP_SYNC_PEER_TOKEN=a peer's token
+DMP_SYNC_INTERVAL_SECONDS=2
+DMP_CLUSTER_MANIFEST_PATH=/srv/cluster.json
+DMP_CLUSTER_BASE_DOMAIN=cluster.example
+DMP_SERVED_ZONE=mesh.example
 DMP_HEARTBEAT_SEEDS=dmp.example
 DMP_HEARTBEAT_RETENTION_HOURS=72
 SOMETHING_ELSE=1
@@ -243,7 +250,14 @@ DMP_MAX_TTL=
         .iter()
         .map(|secret| secret.variable)
         .collect();
-    assert_eq!(variables, ["DMP_DNS_COOKIE_SECRET", "DMP_OPERATOR_TOKEN"]);
+    assert_eq!(
+        variables,
+        [
+            "DMP_DNS_COOKIE_SECRET",
+            "DMP_OPERATOR_TOKEN",
+            "DMP_SYNC_PEER_TOKEN"
+        ]
+    );
     let before = [
         ("DMP_DOMAIN", "mesh.example"),
         ("DMP_NODE_HOSTNAME", "mesh.example"),
@@ -260,6 +274,12 @@ DMP_MAX_TTL=
         ("DMP_TRUSTED_PROXIES", "127.0.0.1,::1"),
         ("DMP_REGISTRATION_ENDPOINT_RATE_PER_SEC", "0.25"),
         ("DMP_LOG_FORMAT", "json"),
+        ("DMP_SYNC_PEERS", "http://10.0.0.2:8053"),
+        ("DMP_SYNC_PEER_TOKEN", "a peer's token"),
+        ("DMP_SYNC_INTERVAL_SECONDS", "2"),
+        ("DMP_CLUSTER_MANIFEST_PATH", "/srv/cluster.json"),
+        ("DMP_CLUSTER_BASE_DOMAIN", "cluster.example"),
+        ("DMP_SERVED_ZONE", "mesh.example"),
         ("DMP_HEARTBEAT_SEEDS", "dmp.example"),
     ];
     let (before, after) = (

@@ -71,6 +71,7 @@ fn operators_find_their_lines_and_no_secret_is_among_them() {
         ("DMP_AUTH_MODE", "multi-tenant"),
         ("DMP_OPERATOR_TOKEN", "operator-secret"),
         ("DMP_SYNC_PEER_TOKEN", "operator-secret"),
+        ("DMP_HEARTBEAT_RETENTION_HOURS", "72"),
         ("DMP_REGISTRATION_ENABLED", "1"),
         ("DMP_DNS_UPDATE_ENABLED", "1"),
         ("DMP_LOG_LEVEL", "debug"),
@@ -140,7 +141,7 @@ fn operators_find_their_lines_and_no_secret_is_among_them() {
             "DMP node up: dns={dns}/udp http={http} db={} peers=0",
             database.display()
         ),
-        "DMP_SYNC_PEER_TOKEN has no effect".to_owned(),
+        "DMP_HEARTBEAT_RETENTION_HOURS has no effect".to_owned(),
         "DMP node stopped".to_owned(),
     ] {
         assert!(text.contains(&line), "{line}\n{text}");

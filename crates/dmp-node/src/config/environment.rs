@@ -1,7 +1,7 @@
 //! Reads typed settings out of `DMP_*` variables and says, in one line, which one is wrong and why.
 //!
 //! It knows no default and no meaning: those stand in the parent module. It reads no process state except in
-//! [`Environment::of_process`], and no file except the one with the operator's token.
+//! [`Environment::of_process`], and no file except those with secrets.
 
 use super::file::ConfigFile;
 use super::{Overrides, table};
@@ -14,7 +14,7 @@ use std::str::FromStr;
 use zeroize::{Zeroize, Zeroizing};
 
 /// Secrets, the older name of each or itself, and the variable that names a file to read it from.
-const SECRET_FILES: [(&str, &str, &str); 2] = [
+const SECRET_FILES: [(&str, &str, &str); 3] = [
     (
         "DMP_OPERATOR_TOKEN",
         "DMP_HTTP_TOKEN",
@@ -24,6 +24,11 @@ const SECRET_FILES: [(&str, &str, &str); 2] = [
         "DMP_DNS_COOKIE_SECRET",
         "DMP_DNS_COOKIE_SECRET",
         "DMP_DNS_COOKIE_SECRET_FILE",
+    ),
+    (
+        "DMP_SYNC_PEER_TOKEN",
+        "DMP_SYNC_PEER_TOKEN",
+        "DMP_SYNC_PEER_TOKEN_FILE",
     ),
 ];
 
@@ -75,8 +80,8 @@ impl Environment {
         environment
     }
 
-    /// These variables, and for each that is unset what the file says. The operator's token is read from the file that is
-    /// named for it, unless a variable holds the token.
+    /// These variables, and for each that is unset what the file says. A secret is read from the file that is named for it, unless
+    /// a variable holds the secret.
     pub fn with_file(mut self, file: Option<&ConfigFile>) -> Result<Self, ConfigError> {
         for (file, (variable, key, value)) in file
             .iter()
@@ -206,6 +211,11 @@ impl Environment {
 
     pub(crate) fn is_set(&self, name: &str) -> bool {
         self.values.contains_key(name)
+    }
+
+    /// Whether no variable has said it, but the file, the command line, or a file of a secret.
+    pub(super) fn is_from_file(&self, name: &str) -> bool {
+        self.places.contains_key(name)
     }
 
     /// The value as it stands, untrimmed.

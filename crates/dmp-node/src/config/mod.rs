@@ -13,6 +13,7 @@ mod read;
 mod reload;
 mod show;
 mod summary;
+mod sync;
 pub(crate) mod table;
 mod variables;
 
@@ -25,6 +26,7 @@ pub(crate) use names::dns_name;
 pub use names::{BindHost, Prefix};
 pub use reload::{Reload, Source};
 pub use show::{Migrated, SECRETS_DIRECTORY, Secret, Shown, migrate};
+pub use sync::{DEFAULT_MANIFEST, PeerToken, SyncConfig};
 pub use table::{example, reference};
 
 use crate::settings::PrefixLengths;
@@ -62,6 +64,8 @@ pub struct Config {
     pub cleanup_interval: Duration,
     /// Telling other nodes of this one; `None` is off.
     pub heartbeat: Option<HeartbeatConfig>,
+    /// Sharing records with the other nodes of the cluster.
+    pub sync: SyncConfig,
     /// How much is logged, and in which form.
     pub log: LogConfig,
     /// Doubtful settings, one line each, to be shown at start.

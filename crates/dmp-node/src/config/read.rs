@@ -7,7 +7,7 @@ use super::names::{BindHost, Prefix, dns_name};
 use super::{
     AuthMode, Caps, ClaimsConfig, Config, DatabasePath, DnsConfig, HttpConfig, LogConfig,
     LogFormat, LogLevel, OperatorToken, Overrides, Rate, RegistrationConfig, ScopeMode, TlsFiles,
-    TlsSource, UpdateConfig, acme, heartbeat, variables,
+    TlsSource, UpdateConfig, acme, heartbeat, sync, variables,
 };
 use crate::limits;
 use crate::settings::PrefixLengths;
@@ -52,6 +52,7 @@ impl Config {
             caps: caps(environment)?,
             cleanup_interval: variables::interval(environment, "DMP_CLEANUP_INTERVAL", 60.0)?,
             heartbeat: heartbeat::heartbeat(environment, &mut warnings)?,
+            sync: sync::sync(environment, &mut warnings)?,
             log: log(environment, &mut warnings)?,
             foreign_databases: foreign_databases(environment, &mut warnings)?,
             given,
@@ -71,13 +72,16 @@ impl Config {
     }
 }
 
-/// The variables that name the zone, first non-empty one wins; `DMP_NODE_HOSTNAME` is the last (node.md 2.3).
-pub(super) const ZONE_CHAIN: [&str; 4] = [
-    "DMP_SERVED_ZONE",
-    "DMP_CLAIM_PROVIDER_ZONE",
-    "DMP_CLUSTER_BASE_DOMAIN",
-    "DMP_DOMAIN",
-];
+/// The variables that name the zone, first non-empty one wins; `DMP_NODE_HOSTNAME` is the last (node.md 2.3). A cluster that the
+/// file names is no zone beside one that is named as such.
+pub(super) fn zone_chain(environment: &Environment) -> [&'static str; 4] {
+    let (cluster, domain) = ("DMP_CLUSTER_BASE_DOMAIN", "DMP_DOMAIN");
+    let [third, last] = match environment.is_from_file(cluster) {
+        true => [domain, cluster],
+        false => [cluster, domain],
+    };
+    ["DMP_SERVED_ZONE", "DMP_CLAIM_PROVIDER_ZONE", third, last]
+}
 
 fn served_zone(
     environment: &Environment,
@@ -85,7 +89,7 @@ fn served_zone(
     warnings: &mut Vec<String>,
 ) -> Result<Option<Owner>, ConfigError> {
     let mut served: Option<(&str, Owner)> = None;
-    for variable in ZONE_CHAIN {
+    for variable in zone_chain(environment) {
         let Some(text) = environment.text(variable)? else {
             continue;
         };

@@ -9,6 +9,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::read::zone_chain;
+use super::sync::{INTERVAL_NAMES, MANIFEST_NAMES};
 use super::table::{self, Kind, SECRETS, SETTINGS, Setting};
 use super::variables::{self, FOREIGN_DATABASES};
 use super::{AuthMode, Config, ConfigError, Environment, Overrides};
@@ -79,9 +81,9 @@ impl Config {
         let (text, follows) = match setting.key {
             "zone" => {
                 let zone = self.zone.as_ref().map(ToString::to_string);
-                let winner = super::read::ZONE_CHAIN
-                    .iter()
-                    .find_map(|variable| self.given.origin(variable).map(|from| (*variable, from)));
+                let winner = zone_chain(&self.given)
+                    .into_iter()
+                    .find_map(|variable| self.given.origin(variable).map(|from| (variable, from)));
                 let from = match winner {
                     Some(("DMP_DOMAIN", from)) => from.to_owned(),
                     Some((other, _)) => other.to_owned(),
@@ -203,9 +205,18 @@ fn value(
             secret(&["DMP_OPERATOR_TOKEN", "DMP_HTTP_TOKEN"], "operator-token")
         }
         "dns.cookie_secret_file" => secret(&["DMP_DNS_COOKIE_SECRET"], "cookie-secret"),
+        "sync.peer_token_file" => secret(&["DMP_SYNC_PEER_TOKEN"], "peer-token"),
+        "cluster.manifest_file" | "sync.interval" => {
+            let [name, alias] = match setting.key {
+                "sync.interval" => INTERVAL_NAMES,
+                _ => MANIFEST_NAMES,
+            };
+            let text = environment.text(name)?.or(environment.text(alias)?);
+            Ok(text.map(|text| as_toml(setting, text)))
+        }
         "zone" => {
-            let is_named = super::read::ZONE_CHAIN
-                .iter()
+            let is_named = zone_chain(environment)
+                .into_iter()
                 .any(|variable| environment.is_set(variable));
             let zone = config.zone.as_ref().filter(|_| is_named);
             Ok(zone.map(|zone| quoted(&zone.to_string())))

@@ -248,6 +248,26 @@ pub(crate) const SETTINGS: &[Setting] = &[
     fixed("heartbeat.dnssec_required", "DMP_HEARTBEAT_DNSSEC_REQUIRED", Switch, Is("false"),
         "Whether only answers count that the resolver has validated."),
 
+    fixed("cluster.base_domain", "DMP_CLUSTER_BASE_DOMAIN", Text, None("\"mesh.example.com\""),
+        "The name in the cluster's manifest. Unset means what the manifest says. Also the zone, if `zone` is not set."),
+    setting("cluster.manifest_file", "DMP_CLUSTER_FILE", Text, Is("\"/var/lib/dmp/cluster.json\""),
+        "File with the cluster's manifest, or with a list of its nodes; there need not be one. Read at the start and at a reload."),
+    setting("cluster.node_id", "DMP_NODE_ID", Text, None("\"node-a\""),
+        "What the manifest calls this node, so that it does not ask itself."),
+
+    setting("sync.peers", "DMP_SYNC_PEERS", List, Is("[]"),
+        "HTTP APIs of the cluster's other nodes, each an http or https URL. If there are none, the manifest's are asked."),
+    setting("sync.self_endpoint", "DMP_SYNC_SELF_ENDPOINT", Text, None("\"http://10.0.0.1:8053\""),
+        "The HTTP API of this node as the others reach it, so that it does not ask itself."),
+    setting("sync.peer_token_file", "DMP_SYNC_PEER_TOKEN_FILE", Text, None("\"/etc/dnsmesh/peer-token\""),
+        "File whose text is the token that all nodes of the cluster share. Without a token nothing is replicated."),
+    setting("sync.interval", "DMP_SYNC_INTERVAL", Number, Is("10.0"),
+        "Seconds between rounds in which the others are asked for what is new, give or take a tenth."),
+    setting("sync.operator_key", "DMP_SYNC_OPERATOR_SPK", Text, None("\"d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a\""),
+        "The public key, 64 hex digits, that the cluster's manifest must be signed with. Without it no manifest is adopted from another node."),
+    setting("sync.roots", "DMP_SYNC_ROOTS", Text, None("\"/etc/dnsmesh/ca.pem\""),
+        "Roots that https peers are trusted by, PEM, in the place of the public ones: for a private CA."),
+
     setting("log.level", "DMP_LOG_LEVEL", Text, Is("\"INFO\""),
         "The lowest level shown: DEBUG, INFO, WARNING or ERROR."),
     setting("log.format", "DMP_LOG_FORMAT", Text, Is("\"text\""),
@@ -258,7 +278,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
 pub(crate) const WITHOUT_KEY: &[(&str, Effect)] = &[
     ("DMP_SERVED_ZONE", Restart),
     ("DMP_CLAIM_PROVIDER_ZONE", Restart),
-    ("DMP_CLUSTER_BASE_DOMAIN", Restart),
+    ("DMP_CLUSTER_MANIFEST_PATH", Live),
+    ("DMP_SYNC_INTERVAL_SECONDS", Live),
+    ("DMP_SYNC_PEER_TOKEN", Live),
     ("DMP_OPERATOR_TOKEN", Live),
     ("DMP_HTTP_TOKEN", Live),
     ("DMP_DNS_COOKIE_SECRET", Live),
@@ -342,6 +364,8 @@ pub fn reference() -> String {
          The operator's token stands in a file of its own (`http.operator_token_file`, for instance a systemd credential) or in\n\
          `DMP_OPERATOR_TOKEN` (older name `DMP_HTTP_TOKEN`); the variable wins. The zone may also come from `DMP_SERVED_ZONE`,\n\
          `DMP_CLAIM_PROVIDER_ZONE` or `DMP_CLUSTER_BASE_DOMAIN`, which override `DMP_DOMAIN` in this order.\n\
+         The token of a cluster stands in a file (`sync.peer_token_file`) or in `DMP_SYNC_PEER_TOKEN`. Older names are `DMP_CLUSTER_MANIFEST_PATH`\n\
+         for `DMP_CLUSTER_FILE` and `DMP_SYNC_INTERVAL_SECONDS` for `DMP_SYNC_INTERVAL`.\n\
          Nodes behind one address share the secret of their DNS cookies, in a file (`dns.cookie_secret_file`) or in `DMP_DNS_COOKIE_SECRET`: 32 hex digits, and after a comma the\n\
          one before it, whose cookies are still taken. Without it each node makes one of its own and changes it daily.\n",
     );

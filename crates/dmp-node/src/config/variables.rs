@@ -19,23 +19,10 @@ enum Kind {
     Text,
     Switch,
     Number,
-    /// An interval in seconds, more than 0.
-    Interval,
-    /// 64 hex digits.
-    PublicKey,
 }
 
-/// Variables that are checked and then have no effect in this version (federation.md 2, 4).
+/// Variables that are checked and then have no effect in this version (federation.md 2).
 const WITHOUT_EFFECT: &[(&str, Kind)] = &[
-    ("DMP_CLUSTER_FILE", Kind::Text),
-    ("DMP_CLUSTER_MANIFEST_PATH", Kind::Text),
-    ("DMP_NODE_ID", Kind::Text),
-    ("DMP_SYNC_PEERS", Kind::Text),
-    ("DMP_SYNC_PEER_TOKEN", Kind::Text),
-    ("DMP_SYNC_INTERVAL", Kind::Interval),
-    ("DMP_SYNC_INTERVAL_SECONDS", Kind::Interval),
-    ("DMP_SYNC_OPERATOR_SPK", Kind::PublicKey),
-    ("DMP_SYNC_SELF_ENDPOINT", Kind::Text),
     ("DMP_HEARTBEAT_RETENTION_HOURS", Kind::Number),
     ("DMP_HEARTBEAT_SUBMIT_RATE_PER_SEC", Kind::Number),
     ("DMP_HEARTBEAT_SUBMIT_BURST", Kind::Number),
@@ -90,13 +77,6 @@ fn asks_for_something(
         Kind::Switch => return Ok(environment.switch(name)? == Some(true)),
         Kind::Text => drop(environment.text(name)?),
         Kind::Number => drop(environment.number(name, 0.0)?),
-        Kind::Interval => drop(interval(environment, name, 1.0)?),
-        Kind::PublicKey => {
-            let text = environment.text(name)?.unwrap_or_default();
-            if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                return Err(must_be(name, "64 hex digits", text));
-            }
-        }
     }
     Ok(true)
 }
@@ -182,8 +162,7 @@ mod tests {
             let value = match kind {
                 Kind::Text => "x",
                 Kind::Switch => "on",
-                Kind::Number | Kind::Interval => "7",
-                Kind::PublicKey => &"ab".repeat(32),
+                Kind::Number => "7",
             };
             let set = |value: &str| Environment::from_pairs([(*name, value)]);
             let warnings = check_without_effect(&set(value)).unwrap();
@@ -192,8 +171,6 @@ mod tests {
                 Kind::Text => continue, // any text is one
                 Kind::Switch => "perhaps",
                 Kind::Number => "inf",
-                Kind::Interval => "0",
-                Kind::PublicKey => "abcd",
             };
             let error = check_without_effect(&set(wrong)).unwrap_err();
             assert_eq!(error.variable, *name);

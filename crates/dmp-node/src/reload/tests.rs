@@ -34,6 +34,7 @@ impl Site {
         for (file, text) in [
             ("token", "an operator's token\n"),
             ("cookie", "00112233445566778899aabbccddeeff\n"),
+            ("peer", "a peer's token\n"),
         ] {
             fs::write(directory.path().join(file), text).unwrap();
         }
@@ -70,13 +71,15 @@ impl Site {
             context,
             entrance,
             service,
+            sync,
             ..
         } = reloader;
         let (settings, access) = (context.settings(), context.access());
         // The random part of cookies is not shown, and nothing else here differs without a change.
         format!(
-            "{settings:?} {access:?} {:?} {log:?} {entrance:?}",
-            service.shown()
+            "{settings:?} {access:?} {:?} {log:?} {entrance:?} {:?}",
+            service.shown(),
+            sync.borrow()
         )
     }
 
@@ -88,6 +91,9 @@ impl Site {
         match (setting.key, setting.kind) {
             ("http.operator_token_file", _) => file("token"),
             ("dns.cookie_secret_file", _) => file("cookie"),
+            ("sync.peer_token_file", _) => file("peer"),
+            ("sync.peers", _) => r#"["http://10.0.0.2:8053"]"#.into(),
+            ("cluster.manifest_file", _) => file("cluster.json"),
             ("database", _) => file("other.db"),
             ("dns.host" | "http.host", _) => r#""127.0.0.2""#.into(),
             ("http.auth_mode", _) => r#""legacy""#.into(),

@@ -1,0 +1,7 @@
+//! Clusters: the nodes of one operator hold the same records (federation.md 4).
+//!
+//! The routes that a peer asks stand in `http`, what is stored with a replicated value in `store`.
+
+mod peer;
+
+pub use peer::PeerUrl;
