@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 pub use self::archive::Bundle;
 pub use self::sheet::{RecoverySheet, SheetError};
-use crate::error::{Fault, StoreError};
+use crate::error::{Fault, Obstacle, StoreError};
 use crate::home::{Home, HomeError, TokenError};
 
 /// Why a backup was not made or not restored. Nothing was changed then.
@@ -83,7 +83,7 @@ impl BackupError {
 
     /// The stable machine code (D32).
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::WrongPassphrase => "backup-wrong-passphrase",
             Self::NotABundle => "backup-not-a-bundle",
@@ -93,7 +93,9 @@ impl BackupError {
             Self::TooLarge => "backup-too-large",
             Self::Occupied(_) => "backup-home-occupied",
             Self::Exists(_) => "backup-file-exists",
-            Self::File { .. } => "backup-file",
+            Self::File { source, .. } => {
+                Obstacle::of_file(source).map_or("backup-file", Obstacle::code)
+            }
             Self::Home(error) => error.code(),
             Self::Store(error) => error.code(),
         }

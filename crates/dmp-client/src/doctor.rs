@@ -8,6 +8,7 @@ mod instruments;
 mod network;
 mod node;
 mod published;
+mod store;
 
 pub use contact::{ContactQuestion, check_contact};
 pub use files::{check_files, check_settings, close_files};
@@ -15,6 +16,7 @@ pub use instruments::{NetworkInstruments, ResolverWitness};
 pub use network::check_network;
 pub use node::check_node;
 pub use published::{OwnRecords, Standing, check_published, own_records};
+pub use store::check_store;
 
 use std::net::SocketAddr;
 

@@ -1,6 +1,11 @@
 //! Why an operation of the client failed, and whose fault it is. Prints nothing.
 
+use std::io;
+
+use rusqlite::ErrorCode;
 use thiserror::Error;
+
+use crate::store::Holder;
 
 /// Whose fault a failure is: one table maps it to an exit code and a hint.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -86,6 +91,92 @@ impl WriteError {
     }
 }
 
+/// What keeps a file from being written or read, where the system says so. One code and one remedy each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Obstacle {
+    /// No room on the disk (ENOSPC, SQLITE_FULL).
+    Full,
+    /// No room within what this account or process may use (EDQUOT, EFBIG).
+    Quota,
+    /// The file system, or the file, takes no changes (EROFS, SQLITE_READONLY).
+    ReadOnly,
+    /// The rights do not suffice (EACCES, EPERM).
+    Forbidden,
+    /// Reading or writing failed and nobody said why (EIO, SQLITE_IOERR, SQLITE_CANTOPEN).
+    Broken,
+}
+
+impl Obstacle {
+    /// What an error of the file system tells; `None` for one that is about something else.
+    #[must_use]
+    pub fn of_file(error: &io::Error) -> Option<Self> {
+        match error.kind() {
+            io::ErrorKind::StorageFull => Some(Self::Full),
+            io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => Some(Self::Quota),
+            io::ErrorKind::ReadOnlyFilesystem => Some(Self::ReadOnly),
+            io::ErrorKind::PermissionDenied => Some(Self::Forbidden),
+            _ => None,
+        }
+    }
+
+    /// The same for an error of the database, which does not pass on what the system said.
+    #[must_use]
+    pub fn of_database(error: &rusqlite::Error) -> Option<Self> {
+        match error.sqlite_error_code()? {
+            ErrorCode::DiskFull => Some(Self::Full),
+            ErrorCode::ReadOnly => Some(Self::ReadOnly),
+            ErrorCode::PermissionDenied => Some(Self::Forbidden),
+            ErrorCode::SystemIoFailure | ErrorCode::CannotOpen => Some(Self::Broken),
+            _ => None,
+        }
+    }
+
+    /// The stable machine code (D32).
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Full => "disk-full",
+            Self::Quota => "disk-quota",
+            Self::ReadOnly => "disk-read-only",
+            Self::Forbidden => "disk-forbidden",
+            Self::Broken => "disk-broken",
+        }
+    }
+
+    /// The obstacle of a code.
+    #[must_use]
+    pub fn of_code(code: &str) -> Option<Self> {
+        let all = [
+            Self::Full,
+            Self::Quota,
+            Self::ReadOnly,
+            Self::Forbidden,
+            Self::Broken,
+        ];
+        all.into_iter().find(|obstacle| obstacle.code() == code)
+    }
+
+    /// What it is and what to do about it, in plain words.
+    #[must_use]
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Full => "the disk is full: make room on it and repeat the command",
+            Self::Quota => {
+                "a quota or a limit on file sizes is reached: make room within it or have it raised, and repeat the command"
+            }
+            Self::ReadOnly => {
+                "it can be read but not written: mount the file system writable, or correct the mode, and repeat the command"
+            }
+            Self::Forbidden => {
+                "this account may not do that: correct owner and mode, or use the account that the files belong to"
+            }
+            Self::Broken => {
+                "the disk or its file system does not do its work: look at the system's log, and keep a copy of what is still readable"
+            }
+        }
+    }
+}
+
 /// Why the local store could not be used (client.md 2, 5).
 #[derive(Debug, Error)]
 pub enum StoreError {
@@ -106,10 +197,10 @@ pub enum StoreError {
     #[error("{0} is not a store of this program")]
     NotAStore(String),
     /// Another process receives at the moment.
-    #[error("another process ({holder}) is receiving with this home")]
+    #[error("this home is in use by {holder}")]
     Locked {
-        /// What the lock file says about the holder.
-        holder: String,
+        /// Who that is.
+        holder: Holder,
     },
     /// Another message was sealed to this prekey of the contact meanwhile: choose again (client.md 9.2).
     #[error("another message took this prekey of the contact")]
@@ -117,6 +208,9 @@ pub enum StoreError {
     /// A row that does not open: the file was damaged or tampered with.
     #[error("a row of the table {0} is damaged")]
     Damaged(&'static str),
+    /// The file as a whole is not in order.
+    #[error("the store is damaged: {0}")]
+    Corrupt(String),
     /// The file system.
     #[error("{path}: {error}")]
     File {
@@ -127,7 +221,7 @@ pub enum StoreError {
     },
     /// The database.
     #[error("local store: {0}")]
-    Database(#[from] rusqlite::Error),
+    Database(rusqlite::Error),
     /// The operating system gives no randomness.
     #[error("no randomness from the operating system")]
     NoRandomness,
@@ -143,14 +237,14 @@ impl StoreError {
             | Self::NotAStore(_)
             | Self::Locked { .. } => Fault::Misuse,
             Self::PrekeyTaken => Fault::Unavailable,
-            Self::Damaged(_) => Fault::Malformed,
+            Self::Damaged(_) | Self::Corrupt(_) => Fault::Malformed,
             Self::File { .. } | Self::Database(_) | Self::NoRandomness => Fault::Unavailable,
         }
     }
 
-    /// The stable machine code (D32).
+    /// The stable machine code (D32); that of the [`Obstacle`] where there is one.
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::WrongPassphrase => "store-wrong-passphrase",
             Self::FutureSchema { .. } => "store-future-schema",
@@ -158,9 +252,23 @@ impl StoreError {
             Self::Locked { .. } => "store-locked",
             Self::PrekeyTaken => "store-prekey-taken",
             Self::Damaged(_) => "store-damaged",
-            Self::File { .. } => "store-file",
-            Self::Database(_) => "store-database",
+            Self::Corrupt(_) => "store-corrupt",
+            Self::File { error, .. } => {
+                Obstacle::of_file(error).map_or("store-file", Obstacle::code)
+            }
+            Self::Database(error) => {
+                Obstacle::of_database(error).map_or("store-database", Obstacle::code)
+            }
             Self::NoRandomness => "store-no-randomness",
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt) => Self::Corrupt(error.to_string()),
+            _ => Self::Database(error),
         }
     }
 }
@@ -171,5 +279,35 @@ fn cause(reason: &str) -> &str {
         "the name is outside the credential's scope, or a limit on values, their size or their lifetime is reached"
     } else {
         reason
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_says_of_a_disk_has_one_code_each() {
+        let code = |number| {
+            let error = io::Error::from_raw_os_error(number);
+            Obstacle::of_file(&error).map(Obstacle::code)
+        };
+        // Linux: EPERM, ENOENT, EACCES, EFBIG, ENOSPC, EROFS, EDQUOT.
+        assert_eq!(code(1), Some("disk-forbidden"));
+        assert_eq!(code(2), None);
+        assert_eq!(code(13), Some("disk-forbidden"));
+        assert_eq!(code(27), Some("disk-quota"));
+        assert_eq!(code(28), Some("disk-full"));
+        assert_eq!(code(30), Some("disk-read-only"));
+        assert_eq!(code(122), Some("disk-quota"));
+        for code in [
+            "disk-full",
+            "disk-quota",
+            "disk-read-only",
+            "disk-forbidden",
+            "disk-broken",
+        ] {
+            assert_eq!(Obstacle::of_code(code).map(Obstacle::code), Some(code));
+        }
     }
 }

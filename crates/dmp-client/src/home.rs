@@ -14,6 +14,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, ConfigError};
+use crate::error::Obstacle;
 
 /// Files of a home that nobody else may read (client.md 2), the reference's included.
 const PRIVATE_FILES: [&str; 12] = [
@@ -61,11 +62,13 @@ pub enum HomeError {
 impl HomeError {
     /// The stable machine code (D32).
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::NoConfig(_) => "home-no-config",
             Self::Config { .. } => "home-config",
-            Self::Io { .. } => "home-file",
+            Self::Io { source, .. } => {
+                Obstacle::of_file(source).map_or("home-file", Obstacle::code)
+            }
             Self::Nowhere => "home-nowhere",
         }
     }
@@ -158,6 +161,13 @@ impl Home {
     /// The configuration file.
     pub fn config_path(&self) -> PathBuf {
         self.dir.join("config.yaml")
+    }
+
+    /// What keeps files of this home from being written, as the system says when one tries; `None` if nothing does.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        let written = private_file::try_write(&self.dir.join("dnsmesh.probe"));
+        written.err().as_ref().and_then(Obstacle::of_file)
     }
 
     /// The one transactional store (D17).

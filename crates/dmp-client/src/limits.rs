@@ -111,6 +111,8 @@ pub const FOLLOW_RUN_MIN: Duration = Duration::from_secs(5);
 pub const FOLLOW_JITTER: u32 = 100;
 /// How long a receive run waits for another one to end before it gives up.
 pub const LOCK_WAIT: Duration = Duration::from_secs(10);
+/// Octets of a lock file that are read: who may write in the home may have written anything.
+pub const LOCK_TEXT_MAX: u64 = 256;
 /// How often a waiting run looks.
 pub const LOCK_POLL: Duration = Duration::from_millis(100);
 /// Time for reading a published manifest back (D21).

@@ -82,7 +82,7 @@ impl TakeoverError {
 
     /// The stable machine code (D32).
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::FutureSchema { .. } => "takeover-future-schema",
             Self::Damaged { .. } => "takeover-damaged",

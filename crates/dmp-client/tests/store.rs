@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use dmp_client::error::StoreError;
 use dmp_client::limits::PREKEY_GRACE;
 use dmp_client::store::{
-    Authorship, ContactChange, HeldPrekey, InboxMessage, MessageNumber, NewContact, NewIntro,
-    NewPrekey, Reason, Received, STORE_FILE, Store,
+    Authorship, ContactChange, HeldPrekey, InboxMessage, LOCK_FILE, MessageNumber, NewContact,
+    NewIntro, NewPrekey, Reason, Received, STORE_FILE, Store,
 };
 use dmp_core::id::{MsgId, PrekeyId, UnixTime};
 use dmp_core::keys::{AgreementSecret, Identity, SigningPublicKey};
@@ -454,14 +454,122 @@ fn the_lock_names_its_holder() {
     let home = tempfile::tempdir().unwrap();
     let one = Store::open(home.path(), &identity(1), NOW).unwrap();
     let two = Store::open(home.path(), &identity(1), NOW).unwrap();
-    let held = one.lock_receiving().unwrap();
-    let refused = two.lock_receiving().unwrap_err();
-    assert!(
-        refused
-            .to_string()
-            .contains(&format!("pid {}", std::process::id())),
-        "{refused}"
+    let held = one.lock_receiving("dnsmesh recv --follow").unwrap();
+    let refused = || two.lock_receiving("dnsmesh recv").unwrap_err().to_string();
+    let process = std::process::id();
+    assert_eq!(
+        refused(),
+        format!("this home is in use by process {process} (dnsmesh recv --follow)")
     );
+    for (text, holder) in [
+        ("pid 7\n", "process 7"),
+        ("", "another process"),
+        ("pid x\na\u{1b}[2Jb\nmore\n", "another process (a[2Jb)"),
+    ] {
+        std::fs::write(home.path().join(LOCK_FILE), text).unwrap();
+        assert_eq!(refused(), format!("this home is in use by {holder}"));
+    }
+    std::fs::write(home.path().join(LOCK_FILE), "x".repeat(1 << 20)).unwrap();
+    assert!(refused().len() < 400);
     drop(held);
-    two.lock_receiving().unwrap();
+    two.lock_receiving("dnsmesh recv").unwrap();
+}
+
+/// A store with two rows in every list.
+fn pairs(home: &std::path::Path) -> Store {
+    let store = Store::open(home, &identity(1), NOW).unwrap();
+    for id in [1, 2] {
+        let mut card = NewContact::new(format!("contact {id}"));
+        card.signing = Some(SigningPublicKey::from_bytes([id; 32]));
+        store.insert_contact(&card, NOW).unwrap().unwrap();
+        let received = vec![
+            Received::Inbox(message(id, "text")),
+            Received::Quarantine(intro(id + 10, id + 20)),
+        ];
+        store.commit_received(received, &[], NOW).unwrap();
+        let blocked = SigningPublicKey::from_bytes([id + 30; 32]);
+        store.block(&blocked, "", NOW).unwrap();
+        let new = prekey(u32::from(id), NOW.saturating_add(600));
+        store.insert_prekeys(&[new], NOW).unwrap();
+        let number = PrekeyId::new(id.into()).unwrap();
+        store.mark_prekey_published(number, "wire").unwrap();
+    }
+    store
+}
+
+const TABLES: [&str; 5] = ["contacts", "inbox", "intros", "denylist", "prekeys"];
+
+/// Spoils one row of every table of [`TABLES`].
+fn spoil(home: &std::path::Path) {
+    let file = rusqlite::Connection::open(home.join(STORE_FILE)).unwrap();
+    for (table, key) in TABLES.into_iter().zip(["id", "id", "id", "sender", "id"]) {
+        let spoilt = file.execute(
+            &format!(
+                "UPDATE {table} SET sealed = x'00' WHERE {key} = (SELECT min({key}) FROM {table})"
+            ),
+            (),
+        );
+        assert_eq!(spoilt.unwrap(), 1);
+    }
+}
+
+#[test]
+fn a_damaged_row_costs_nobody_the_rows_beside_it_and_is_told_once() {
+    let home = tempfile::tempdir().unwrap();
+    let whole = pairs(home.path());
+    assert_eq!(whole.inspect().unwrap(), []);
+    drop(whole);
+    spoil(home.path());
+
+    let store = Store::open(home.path(), &identity(1), NOW).unwrap();
+    assert_eq!(store.contacts().unwrap().len(), 1);
+    assert_eq!(store.messages().unwrap().len(), 1);
+    assert_eq!(store.unshown_messages().unwrap().len(), 1);
+    assert_eq!(store.intros().unwrap().len(), 1);
+    assert_eq!(store.denylist().unwrap().len(), 1);
+    assert_eq!(store.published_prekeys(NOW).unwrap().len(), 1);
+    let told = store.damage().news();
+    let tables: Vec<(&str, usize)> = told.iter().map(|met| (met.table, met.rows)).collect();
+    let mut expected = TABLES.map(|table| (table, 1));
+    expected.sort_unstable();
+    assert_eq!(tables, expected);
+    store.contacts().unwrap();
+    assert_eq!(store.damage().news(), [], "once");
+    assert_eq!(store.inspect().unwrap(), told);
+
+    // Asked for by name a damaged row is an error of its own, and a blocked key stays blocked.
+    let first = store.contact("contact 1").unwrap_err();
+    assert!(matches!(first, StoreError::Damaged("contacts")), "{first}");
+    let blocked = SigningPublicKey::from_bytes([31; 32]);
+    assert!(store.is_blocked(&blocked).unwrap());
+    let file = rusqlite::Connection::open(home.path().join(STORE_FILE)).unwrap();
+    for table in TABLES {
+        let count = file.query_row(&format!("SELECT count(*) FROM {table}"), (), |row| {
+            row.get::<_, i64>(0)
+        });
+        assert_eq!(count.unwrap(), 2, "nothing is deleted from {table}");
+    }
+}
+
+#[test]
+fn messages_are_stored_and_accepted_beside_damaged_rows() {
+    let home = tempfile::tempdir().unwrap();
+    drop(pairs(home.path()));
+    spoil(home.path());
+    let store = Store::open(home.path(), &identity(1), NOW).unwrap();
+    // So many of one key that its oldest rows have to give way, the damaged one not among them.
+    let mut received: Vec<Received> = (40..60)
+        .map(|id| Received::Quarantine(intro(id, 21)))
+        .collect();
+    // Sealed to the prekey whose row is damaged.
+    received.push(sealed_to(PrekeyId::new(1).unwrap(), 60));
+    let committed = store.commit_received(received, &[], NOW).unwrap();
+    assert_eq!(committed.inbox.len(), 1);
+    assert!(!committed.displaced.is_empty());
+    assert!(!committed.displaced.iter().any(|row| row.id.get() == 1));
+    let readable = store.intros().unwrap();
+    store
+        .accept_intro(readable[0].id, None, NOW)
+        .unwrap()
+        .unwrap();
 }

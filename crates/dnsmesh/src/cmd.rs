@@ -72,12 +72,13 @@ pub(crate) fn run(args: Args) -> Exit {
                 drop(progress);
                 let exit = match outcome {
                     Ok(report) => format.print(report.as_ref()),
-                    Err(failure) => format.fail(&failure),
+                    Err(failure) => format.fail(&context.explain(failure)),
                 };
                 if let Some(note) = context.beside.finish().await {
                     format.note(&note);
                 }
                 context.note_publishers();
+                context.note_damage();
                 Ok(exit)
             }
         }

@@ -12,12 +12,12 @@ use std::sync::OnceLock;
 
 use dmp_client::config::{Config, ConfigError};
 use dmp_client::connect::{ConnectError, ConnectOptions, Connection};
-use dmp_client::error::StoreError;
+use dmp_client::error::{Obstacle, StoreError};
 use dmp_client::home::{Home, HomeError, Locations};
 use dmp_client::mesh::SystemClock;
 use dmp_client::ops::Session;
 use dmp_client::passphrase::{self, PassphraseError, Tripwire};
-use dmp_client::store::{Opening, Store};
+use dmp_client::store::{Damage, Opening, Store};
 use dmp_client::takeover::{ReferenceHome, TakeoverError};
 use dmp_client::writer::Outcomes;
 use dmp_core::id::UnixTime;
@@ -45,6 +45,8 @@ pub(crate) struct Context {
     pub(crate) beside: Beside,
     /// What became of each publisher, once the verb went online.
     publishers: OnceLock<Outcomes>,
+    /// What the store has met of damaged rows, once it is open.
+    damage: OnceLock<Damage>,
 }
 
 /// Variables of cli.md 1.1, read once.
@@ -172,6 +174,7 @@ impl Context {
             format,
             beside: Beside::default(),
             publishers: OnceLock::new(),
+            damage: OnceLock::new(),
         })
     }
 
@@ -308,7 +311,16 @@ impl Context {
     }
 
     /// Opens the store; where there is none yet, what the reference left in the home is taken over and told (D4).
-    fn open_store(&self, Unlocked { config, identity }: &Unlocked) -> Result<Store, Failure> {
+    fn open_store(&self, unlocked: &Unlocked) -> Result<Store, Failure> {
+        let store = self.open_or_take_over(unlocked)?;
+        self.damage.get_or_init(|| store.damage());
+        Ok(store)
+    }
+
+    fn open_or_take_over(
+        &self,
+        Unlocked { config, identity }: &Unlocked,
+    ) -> Result<Store, Failure> {
         let dir = self.home.dir();
         let now = UnixTime::new(now());
         if Store::exists(dir) {
@@ -357,6 +369,32 @@ impl Context {
             store,
             connection,
         })
+    }
+
+    /// Tells which rows of the store do not open, each time that more have been met.
+    pub(crate) fn note_damage(&self) {
+        for damaged in self.damage.get().map(Damage::news).unwrap_or_default() {
+            self.format.note(&format!(
+                "warning: {} row(s) of the table {} in {} are damaged and were passed over; the others are as they were. \
+                 To have them back, restore a backup (`dnsmesh backup import`)",
+                damaged.rows,
+                damaged.table,
+                self.home.store_path().display()
+            ));
+        }
+    }
+
+    /// The failure with what to do about a disk that takes no changes. A database does not pass on why it could not write; trying it does.
+    pub(crate) fn explain(&self, mut failure: Failure) -> Failure {
+        let Some(told) = Obstacle::of_code(failure.code) else {
+            return failure;
+        };
+        let obstacle = match told {
+            Obstacle::Broken | Obstacle::ReadOnly => self.home.obstacle().unwrap_or(told),
+            told => told,
+        };
+        failure.code = obstacle.code();
+        failure.hint(obstacle.remedy())
     }
 
     /// Tells which of several publishers did not take everything, although the verb may have succeeded through the others.
@@ -416,6 +454,8 @@ impl From<StoreError> for Failure {
             StoreError::WrongPassphrase => {
                 Self::user(error.code(), format!("passphrase mismatch: {error}"))
             }
+            StoreError::Damaged(_) | StoreError::Corrupt(_) => Self::user(error.code(), error)
+                .hint("nothing was deleted; restore a backup (`dnsmesh backup import`)"),
             _ => Self::user(error.code(), error),
         }
     }

@@ -35,6 +35,23 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), HomeError> {
         .map_err(HomeError::io(dir))
 }
 
+/// Writes a page of nothing to a file of that name and deletes it again: what the system says to that is what it says to every change here.
+pub(super) fn try_write(path: &Path) -> std::io::Result<()> {
+    const PAGE: [u8; 4096] = [0; 4096];
+    let written = options()
+        .create(true)
+        .truncate(true)
+        .open(path)
+        .and_then(|mut file| {
+            file.write_all(&PAGE)?;
+            file.sync_all()
+        });
+    match fs::remove_file(path) {
+        Err(error) if written.is_ok() => Err(error),
+        _ => written,
+    }
+}
+
 /// Proves that [`replace`] would find its directory writable.
 pub(super) fn probe(path: &Path) -> Result<(), HomeError> {
     let temporary = temporary(path);

@@ -113,7 +113,7 @@ impl ContactError {
 
     /// The stable machine code (D32).
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::Taken(_) => "contact-taken",
             Self::Unknown(_) => "contact-unknown",

@@ -84,7 +84,7 @@ impl PublishError {
 
     /// The stable machine code (D32).
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::UserName => "identity-user-name",
             Self::Write { error, .. } => error.code(),
@@ -304,7 +304,7 @@ impl FetchError {
 
     /// The stable machine code (D32).
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::NotFound { .. } => "identity-not-found",
             Self::NoneVerified { .. } => "identity-none-verified",

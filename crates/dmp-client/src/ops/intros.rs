@@ -48,7 +48,7 @@ impl IntroError {
 
     /// The stable machine code (D32).
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::Unknown(_) => "intro-unknown",
             Self::UnknownSender(_) => "sender-unknown",

@@ -205,7 +205,7 @@ impl KeyChangeError {
 
     /// The stable machine code (D32).
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::Contact(error) => error.code(),
             Self::NothingPinned(_) => "contact-nothing-pinned",

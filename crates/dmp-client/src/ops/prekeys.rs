@@ -110,7 +110,7 @@ impl RefreshError {
 
     /// The stable machine code (D32).
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::NoFreeId => "prekey-no-free-id",
             Self::Store(error) => error.code(),

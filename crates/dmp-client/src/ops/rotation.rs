@@ -103,7 +103,7 @@ impl RotateError {
 
     /// The stable machine code (D32).
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::SameKey => "rotate-same-key",
             Self::Subject(_) => "rotate-subject",

@@ -56,7 +56,7 @@ impl SelfTestError {
 
     /// The stable machine code (D32).
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::Send(error) => error.code(),
             Self::Receive(error) => error.code(),

@@ -214,10 +214,10 @@ impl std::ops::Deref for Contact {
 }
 
 impl Store {
-    /// All contacts in the order in which they were added.
+    /// All contacts in the order in which they were added; damaged rows are passed over.
     ///
     /// # Errors
-    /// Failures of the database, a damaged row.
+    /// Failures of the database.
     pub fn contacts(&self) -> Result<Vec<Contact>, StoreError> {
         let connection = self.connection();
         let mut statement =
@@ -225,7 +225,10 @@ impl Store {
         let rows = statement
             .query_map((), read_row)?
             .collect::<Result<Vec<_>, _>>()?;
-        rows.into_iter().map(|row| self.open_contact(row)).collect()
+        rows.into_iter()
+            .map(|row| self.unless_damaged(row.0.to_be_bytes(), self.open_contact(row)))
+            .filter_map(Result::transpose)
+            .collect()
     }
 
     /// The contact with exactly this label.

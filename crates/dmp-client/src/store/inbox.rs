@@ -182,10 +182,11 @@ impl Store {
         Ok(committed)
     }
 
-    /// Messages that were never handed to the user, oldest first by (written, signed, message id) (client.md 10.6).
+    /// Messages that were never handed to the user, oldest first by (written, signed, message id) (client.md 10.6); damaged rows are
+    /// passed over.
     ///
     /// # Errors
-    /// Failures of the database, a damaged row.
+    /// Failures of the database.
     pub fn unshown_messages(&self) -> Result<Vec<InboxMessage>, StoreError> {
         self.messages_where("shown IS NULL")
     }
@@ -193,7 +194,7 @@ impl Store {
     /// Every message of the inbox in the same order.
     ///
     /// # Errors
-    /// Failures of the database, a damaged row.
+    /// Failures of the database.
     pub fn messages(&self) -> Result<Vec<InboxMessage>, StoreError> {
         self.messages_where("true")
     }
@@ -251,10 +252,13 @@ impl Store {
         let mut messages = rows
             .into_iter()
             .map(|(id, received, sealed)| {
-                let row: MessageRow = self.unseal(TABLE, &sealed)?;
-                row.into_message(MessageNumber(id), time(received))
-                    .ok_or(StoreError::Damaged(TABLE))
+                let message = self.unseal(TABLE, &sealed).and_then(|row: MessageRow| {
+                    row.into_message(MessageNumber(id), time(received))
+                        .ok_or(StoreError::Damaged(TABLE))
+                });
+                self.unless_damaged(id.to_be_bytes(), message)
             })
+            .filter_map(Result::transpose)
             .collect::<Result<Vec<_>, _>>()?;
         messages.sort_by_key(|message| (message.ts, message.manifest_ts, message.msg_id));
         Ok(messages)

@@ -160,10 +160,10 @@ pub struct Blocked {
 }
 
 impl Store {
-    /// The quarantine, newest first, expired rows included.
+    /// The quarantine, newest first, expired rows included; damaged rows are passed over.
     ///
     /// # Errors
-    /// Failures of the database, a damaged row.
+    /// Failures of the database.
     pub fn intros(&self) -> Result<Vec<Intro>, StoreError> {
         let connection = self.connection();
         let mut statement = connection.prepare_cached(
@@ -172,7 +172,10 @@ impl Store {
         let rows = statement
             .query_map((), read_row)?
             .collect::<Result<Vec<_>, _>>()?;
-        rows.into_iter().map(|row| self.open_intro(row)).collect()
+        rows.into_iter()
+            .map(|row| self.unless_damaged(row.0.to_be_bytes(), self.open_intro(row)))
+            .filter_map(Result::transpose)
+            .collect()
     }
 
     /// One row.
@@ -361,30 +364,28 @@ impl Store {
         Ok(found.is_some())
     }
 
-    /// The denylist, oldest entry first.
+    /// The denylist, oldest entry first; damaged rows are passed over, and go on keeping their keys out.
     ///
     /// # Errors
-    /// Failures of the database, a damaged row.
+    /// Failures of the database.
     pub fn denylist(&self) -> Result<Vec<Blocked>, StoreError> {
         let connection = self.connection();
-        let mut statement =
-            connection.prepare_cached("SELECT blocked, sealed FROM denylist ORDER BY blocked")?;
+        let mut statement = connection
+            .prepare_cached("SELECT sender, blocked, sealed FROM denylist ORDER BY blocked")?;
         let rows = statement
             .query_map((), |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
+                Ok((
+                    row.get::<_, Vec<u8>>(0)?,
+                    row.get::<_, i64>(1)?,
+                    row.get::<_, Vec<u8>>(2)?,
+                ))
             })?
             .collect::<Result<Vec<_>, _>>()?;
         rows.into_iter()
-            .map(|(blocked, sealed)| {
-                let row: BlockedRow = self.unseal(DENYLIST, &sealed)?;
-                let signer = SigningPublicKey::from_hex(&row.signer)
-                    .map_err(|_| StoreError::Damaged(DENYLIST))?;
-                Ok(Blocked {
-                    signer,
-                    blocked: time(blocked),
-                    note: row.note,
-                })
+            .map(|(sender, blocked, sealed)| {
+                self.unless_damaged(sender, self.open_blocked(time(blocked), &sealed))
             })
+            .filter_map(Result::transpose)
             .collect()
     }
 
@@ -436,6 +437,17 @@ impl Store {
             (self.sender_tag(signer), stamp(now), sealed),
         )?;
         Ok(())
+    }
+
+    fn open_blocked(&self, blocked: UnixTime, sealed: &[u8]) -> Result<Blocked, StoreError> {
+        let row: BlockedRow = self.unseal(DENYLIST, sealed)?;
+        let signer =
+            SigningPublicKey::from_hex(&row.signer).map_err(|_| StoreError::Damaged(DENYLIST))?;
+        Ok(Blocked {
+            signer,
+            blocked,
+            note: row.note,
+        })
     }
 
     fn open_intro(

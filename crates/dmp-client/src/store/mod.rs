@@ -5,6 +5,7 @@
 //! method that stores received messages is one transaction, see [`Store::commit_received`].
 
 mod contacts;
+mod damage;
 mod inbox;
 mod intros;
 mod lock;
@@ -30,11 +31,12 @@ use serde::de::DeserializeOwned;
 pub use self::contacts::{
     Contact, ContactId, KeyState, Method, NewContact, SeenIdentity, Verification,
 };
+pub use self::damage::{Damage, DamagedRows};
 pub use self::inbox::{
     Authorship, Committed, HeldPrekey, InboxMessage, MessageNumber, Received, Succession,
 };
 pub use self::intros::{Blocked, ContactChange, Intro, IntroId, IntroPurge, NewIntro, Reason};
-pub use self::lock::RunLock;
+pub use self::lock::{Holder, RunLock};
 pub use self::outbox::{
     Delivery, LeasedEntry, Leasing, MessageKey, NewOutboxEntry, OutboxEntry, OutboxId, OutboxItem,
     OutboxState,
@@ -58,6 +60,7 @@ pub const LOCK_FILE: &str = "lock";
 pub struct Store {
     connection: Mutex<Connection>,
     vault: Vault,
+    damage: Damage,
     /// The home, `None` in memory.
     home: Option<PathBuf>,
 }
@@ -158,14 +161,14 @@ impl Store {
         }
     }
 
-    /// Takes the lock of receive runs at once.
+    /// Takes the lock of receive runs at once; `work` is what another process is told that this one does.
     ///
     /// # Errors
     /// [`StoreError::Locked`] naming the holder.
-    pub fn lock_receiving(&self) -> Result<RunLock, StoreError> {
+    pub fn lock_receiving(&self, work: &str) -> Result<RunLock, StoreError> {
         self.home.as_ref().map_or_else(
             || Ok(RunLock::private()),
-            |home| RunLock::take(&home.join(LOCK_FILE)),
+            |home| RunLock::take(&home.join(LOCK_FILE), work),
         )
     }
 
@@ -227,9 +230,25 @@ impl Store {
                 row.get::<_, Vec<u8>>(0)
             })
             .optional()?;
-        sealed
-            .map(|sealed| self.unseal("meta", &sealed))
-            .transpose()
+        match sealed {
+            Some(sealed) => self.unless_damaged(name, self.unseal("meta", &sealed)),
+            None => Ok(None),
+        }
+    }
+
+    /// Opens every fact, for [`Store::inspect`].
+    fn open_every_note(&self) -> Result<(), StoreError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare("SELECT name, sealed FROM meta")?;
+        let rows = statement
+            .query_map((), |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?))
+            })?
+            .collect::<Result<Vec<_>, _>>()?;
+        for (name, sealed) in rows {
+            self.unless_damaged(name, self.unseal::<String>("meta", &sealed))?;
+        }
+        Ok(())
     }
 
     /// Leaves a fact for the next run.
@@ -276,6 +295,7 @@ impl Store {
         let store = Self {
             connection: Mutex::new(connection),
             vault,
+            damage: Damage::default(),
             home,
         };
         let connection = store.connection();
@@ -418,5 +438,34 @@ fn private_file(path: &Path) -> Result<(), StoreError> {
             std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)
         }
         Err(error) => Err(failed(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_has_a_code_of_its_own_and_harms_nothing() {
+        let now = UnixTime::new(1_800_000_000);
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path(), &Identity::from_seed([1; 32]), now).unwrap();
+        store
+            .insert_contact(&NewContact::new("alice"), now)
+            .unwrap();
+        store
+            .connection()
+            .pragma_update(None, "max_page_count", 1)
+            .unwrap(); // as many as there are, at least
+        let mut card = NewContact::new("bob");
+        card.remote_username = Some("b".repeat(1 << 20));
+        let full = store.insert_contact(&card, now).unwrap_err();
+        assert_eq!(full.code(), "disk-full", "{full}");
+        assert_eq!(store.contacts().unwrap().len(), 1);
+        store
+            .connection()
+            .pragma_update(None, "max_page_count", 1 << 20)
+            .unwrap();
+        assert!(store.insert_contact(&card, now).unwrap().is_some());
     }
 }

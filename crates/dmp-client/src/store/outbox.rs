@@ -227,7 +227,7 @@ pub enum Leasing {
         /// The process.
         process: u32,
     },
-    /// There is no such entry.
+    /// There is no such entry, or none that opens.
     Unknown,
 }
 
@@ -277,14 +277,16 @@ impl Store {
         Ok(LeasedEntry { entry, lease })
     }
 
-    /// Begins to work on an entry, unless a live process does so already.
+    /// Begins to work on an entry, unless a live process does so already. A damaged row is passed over.
     ///
     /// # Errors
-    /// Failures of the database, a damaged row.
+    /// Failures of the database.
     pub fn lease_outbox(&self, id: OutboxId, now: UnixTime) -> Result<Leasing, StoreError> {
         let lease = Lease::begin(now)?;
         self.write(|transaction| {
-            let Some((mut entry, held)) = self.outbox_row(transaction, id)? else {
+            let row = self.outbox_row(transaction, id);
+            let row = self.unless_damaged(id.0.to_be_bytes(), row)?;
+            let Some((mut entry, held)) = row.flatten() else {
                 return Ok(Leasing::Unknown);
             };
             if let Some(held) = held.filter(|held| held.is_held(now)) {
@@ -314,10 +316,10 @@ impl Store {
         self.store_leased(leased, None)
     }
 
-    /// The outbox, oldest first.
+    /// The outbox, oldest first; damaged rows are passed over.
     ///
     /// # Errors
-    /// Failures of the database, a damaged row.
+    /// Failures of the database.
     pub fn outbox(&self) -> Result<Vec<OutboxEntry>, StoreError> {
         let connection = self.connection();
         let mut statement =
@@ -326,7 +328,11 @@ impl Store {
             .query_map((), OutboxRow::read)?
             .collect::<Result<Vec<_>, _>>()?;
         rows.iter()
-            .map(|row| Ok(self.open_outbox(row)?.0))
+            .map(|row| {
+                let entry = self.open_outbox(row).map(|(entry, _)| entry);
+                self.unless_damaged(row.id.to_be_bytes(), entry)
+            })
+            .filter_map(Result::transpose)
             .collect()
     }
 

@@ -122,10 +122,11 @@ impl Store {
         Ok(usize::try_from(count).unwrap_or(0))
     }
 
-    /// Published, unused prekeys that live at least until then: number, exact text, expiry; the longest life first.
+    /// Published, unused prekeys that live at least until then: number, exact text, expiry; the longest life first. Damaged rows are
+    /// passed over.
     ///
     /// # Errors
-    /// Failures of the database, a damaged row.
+    /// Failures of the database.
     pub fn published_prekeys(
         &self,
         until: UnixTime,
@@ -146,11 +147,29 @@ impl Store {
             .collect::<Result<Vec<_>, _>>()?;
         rows.into_iter()
             .map(|(id, expires, sealed)| {
-                let mut row: PrekeyRow = self.unseal(TABLE, &sealed)?;
-                let id = PrekeyId::new(id).ok_or(StoreError::Damaged(TABLE))?;
-                Ok((id, std::mem::take(&mut row.wire), time(expires)))
+                let row = self.unseal(TABLE, &sealed).and_then(|mut row: PrekeyRow| {
+                    let id = PrekeyId::new(id).ok_or(StoreError::Damaged(TABLE))?;
+                    Ok((id, std::mem::take(&mut row.wire), time(expires)))
+                });
+                self.unless_damaged(id.to_be_bytes(), row)
             })
+            .filter_map(Result::transpose)
             .collect()
+    }
+
+    /// Opens every private half, for [`Store::inspect`].
+    pub(super) fn open_every_prekey(&self) -> Result<(), StoreError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare("SELECT id, sealed FROM prekeys")?;
+        let rows = statement
+            .query_map((), |row| {
+                Ok((row.get::<_, u32>(0)?, row.get::<_, Vec<u8>>(1)?))
+            })?
+            .collect::<Result<Vec<_>, _>>()?;
+        for (id, sealed) in rows {
+            self.unless_damaged(id.to_be_bytes(), self.unseal::<PrekeyRow>(TABLE, &sealed))?;
+        }
+        Ok(())
     }
 
     /// Whether an id is taken by a stored prekey.
@@ -169,10 +188,10 @@ impl Store {
         Ok(found.is_some())
     }
 
-    /// Published values that are still to be removed from the zone.
+    /// Published values that are still to be removed from the zone; damaged rows are passed over.
     ///
     /// # Errors
-    /// Failures of the database, a damaged row.
+    /// Failures of the database.
     pub fn withdrawals(&self) -> Result<Vec<Withdrawal>, StoreError> {
         let connection = self.connection();
         let mut statement =
@@ -184,12 +203,14 @@ impl Store {
             .collect::<Result<Vec<_>, _>>()?;
         rows.into_iter()
             .map(|(id, sealed)| {
-                let row: WithdrawalRow = self.unseal(WITHDRAWALS, &sealed)?;
-                Ok(Withdrawal {
+                let row = self.unseal(WITHDRAWALS, &sealed);
+                let row = row.map(|row: WithdrawalRow| Withdrawal {
                     id,
                     value: row.value,
-                })
+                });
+                self.unless_damaged(id.to_be_bytes(), row)
             })
+            .filter_map(Result::transpose)
             .collect()
     }
 
@@ -207,14 +228,16 @@ impl Store {
     }
 
     /// Consumes a prekey inside the transaction that delivers a message: its private half goes, or stays for a message that still
-    /// waits for it; its published value is queued for removal (D15).
+    /// waits for it; its published value is queued for removal (D15). A row that is damaged stays as it is: the message comes first.
     pub(super) fn consume_prekey(
         &self,
         transaction: &Transaction<'_>,
         id: PrekeyId,
         held_until: Option<UnixTime>,
     ) -> Result<(), StoreError> {
-        let Some(mut row) = self.prekey_row(transaction, id)? else {
+        let row = self.prekey_row(transaction, id);
+        let row = self.unless_damaged(id.get().to_be_bytes(), row)?;
+        let Some(mut row) = row.flatten() else {
             return Ok(());
         };
         if !row.wire.is_empty() {

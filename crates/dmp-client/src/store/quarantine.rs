@@ -112,9 +112,11 @@ impl Store {
         if excess(&rows).is_some() {
             let mut networks = BTreeMap::new();
             for row in &rows {
-                let intro = self.waiting(transaction, row.id)?;
-                networks.insert(row.id, network(&intro.zone));
+                if let Some(intro) = self.waiting(transaction, row.id)? {
+                    networks.insert(row.id, network(&intro.zone));
+                }
             }
+            rows.retain(|row| networks.contains_key(&row.id));
             while let Some(excess) = excess(&rows) {
                 let Some(id) = heaviest(&rows, &networks, excess) else {
                     break;
@@ -123,24 +125,26 @@ impl Store {
                 leaving.push(id);
             }
         }
-        leaving
-            .into_iter()
-            .map(|id| {
-                let intro = self.waiting(transaction, id)?;
-                transaction.execute("DELETE FROM intros WHERE id = ?1", [id])?;
-                Ok(Displaced {
-                    id: intro.id,
-                    signer: intro.signer,
-                    msg_id: intro.msg_id,
-                    zone: intro.zone.clone(),
-                })
-            })
-            .collect()
+        let mut displaced = Vec::new();
+        for id in leaving {
+            let Some(intro) = self.waiting(transaction, id)? else {
+                continue;
+            };
+            transaction.execute("DELETE FROM intros WHERE id = ?1", [id])?;
+            displaced.push(Displaced {
+                id: intro.id,
+                signer: intro.signer,
+                msg_id: intro.msg_id,
+                zone: intro.zone.clone(),
+            });
+        }
+        Ok(displaced)
     }
 
-    fn waiting(&self, transaction: &Transaction<'_>, id: i64) -> Result<Intro, StoreError> {
-        self.intro_in(transaction, IntroId::new(id))?
-            .ok_or(StoreError::Damaged("intros"))
+    /// A row that was there a moment ago; a damaged one counts nowhere and stays, since nobody can say whose it is.
+    fn waiting(&self, transaction: &Transaction<'_>, id: i64) -> Result<Option<Intro>, StoreError> {
+        let row = self.intro_in(transaction, IntroId::new(id));
+        Ok(self.unless_damaged(id.to_be_bytes(), row)?.flatten())
     }
 }
 

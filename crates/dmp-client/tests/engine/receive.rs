@@ -157,7 +157,7 @@ fn a_run_that_waits_too_long_for_another_names_the_holder() {
             Identity::from_seed([5; 32]),
             Some(home.path().to_owned()),
         );
-        let _held = bob.store.lock_receiving().unwrap();
+        let _held = bob.store.lock_receiving("dnsmesh recv").unwrap();
         let error = ops::receive(&bob.session(), &ReceiveRequest::default())
             .await
             .unwrap_err();

@@ -7,12 +7,12 @@ use dmp_client::connect;
 use dmp_client::doctor::{
     Check, ConfiguredResolvers, ContactQuestion, Instruments, Level, NetworkInstruments,
     ResolverWitness, Witness, check_contact, check_files, check_node, check_published,
-    check_settings, close_files,
+    check_settings, check_store, close_files,
 };
 use dmp_client::home::host_of_endpoint;
 use dmp_client::store::NewContact;
 use dmp_core::id::UnixTime;
-use dmp_core::keys::SigningPublicKey;
+use dmp_core::keys::{Identity, SigningPublicKey};
 use dmp_core::name::Zone;
 use dmp_net::scan::PUBLIC;
 use dmp_net::{Entry, Upstream};
@@ -66,6 +66,7 @@ async fn home(context: &Context, fix: bool) -> Outcome {
     let mut checks = check_node(&config, &instruments, time()).await;
     checks.extend(check_settings(&config, &context.home, time()));
     checks.extend(check_files(&config, &context.home));
+    checks.extend(store(context, &config));
     // Settings that make no profile are among the findings already.
     if let (Some(signing), Ok(profile)) = (signing_key(&config), connect::profile(&config)) {
         let witness = ConfiguredResolvers(&resolvers);
@@ -77,6 +78,16 @@ async fn home(context: &Context, fix: bool) -> Outcome {
         checks,
         fixed,
     }))
+}
+
+/// How the store is. Nobody is asked for a passphrase; one that cannot be had is a finding of its own.
+fn store(context: &Context, config: &Config) -> Option<Check> {
+    let derive = || {
+        let passphrase = context.passphrase(config, StandardInput::Free).ok()?;
+        Identity::derive(&passphrase, &config.salt().ok()?).ok()
+    };
+    let identity = context.has_passphrase(config).then(derive).flatten();
+    check_store(&context.home, identity.as_ref(), time())
 }
 
 /// What strangers see.

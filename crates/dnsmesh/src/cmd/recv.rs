@@ -38,6 +38,7 @@ pub(crate) async fn recv(context: &Context, args: RecvArgs) -> Outcome {
 async fn once(context: &Context, online: &Online, args: &RecvArgs) -> Result<Exit, Failure> {
     let request = ReceiveRequest {
         phases: phases(args, online),
+        work: "dnsmesh recv",
         ..ReceiveRequest::default()
     };
     let report = receive(&online.session(), &request).await?;

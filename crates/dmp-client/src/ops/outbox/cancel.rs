@@ -79,7 +79,7 @@ impl CancelError {
 
     /// The stable machine code (D32).
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::Unknown(_) => "outbox-unknown",
             Self::Busy { .. } => "outbox-busy",

@@ -56,6 +56,8 @@ pub struct ReceiveRequest {
     pub phases: Phases,
     /// When to stop looking; what is decrypted by then is delivered.
     pub deadline: Duration,
+    /// What another process with this home is told that this one does, in a few words.
+    pub work: &'static str,
 }
 
 impl Default for ReceiveRequest {
@@ -63,6 +65,7 @@ impl Default for ReceiveRequest {
         Self {
             phases: Phases::All,
             deadline: RECEIVE_DEADLINE,
+            work: "",
         }
     }
 }
@@ -153,7 +156,7 @@ impl ReceiveError {
 
     /// The stable machine code (D32).
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::Store(error) => error.code(),
         }
@@ -168,7 +171,7 @@ pub async fn receive(
     session: &Session<'_>,
     request: &ReceiveRequest,
 ) -> Result<ReceiveReport, ReceiveError> {
-    let _lock = lock(session).await?;
+    let _lock = lock(session, request.work).await?;
     let now = session.clock.now();
     session.store.purge(now)?;
     let expired = session.store.expire_intros(now)?;
@@ -341,10 +344,10 @@ impl Run<'_> {
 }
 
 /// Waits for another run of the same home to end.
-async fn lock(session: &Session<'_>) -> Result<RunLock, StoreError> {
+async fn lock(session: &Session<'_>, work: &str) -> Result<RunLock, StoreError> {
     let mut waited = Duration::ZERO;
     loop {
-        match session.store.lock_receiving() {
+        match session.store.lock_receiving(work) {
             Err(StoreError::Locked { .. }) if waited < LOCK_WAIT => {
                 session.clock.sleep(LOCK_POLL).await;
                 waited += LOCK_POLL;

@@ -169,7 +169,7 @@ impl SendError {
 
     /// The stable machine code (D32).
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::UnknownContact(_) => "send-unknown-contact",
             Self::NoEncryptionKey(_) => "send-no-encryption-key",

@@ -15,7 +15,7 @@ pub(super) const COLUMNS: &str = "id, created, state, stored, total, attempts, d
 
 /// The clear columns, and the sealed one unopened.
 pub(super) struct OutboxRow {
-    id: i64,
+    pub(super) id: i64,
     created: i64,
     state: String,
     stored: i64,

@@ -64,6 +64,7 @@ pub(super) async fn follow(
         let request = ReceiveRequest {
             phases: turn.phases,
             deadline: left.clamp(FOLLOW_RUN_MIN, RECEIVE_DEADLINE),
+            work: "dnsmesh recv --follow",
         };
         let report = match receive(&online.session(), &request).await {
             Ok(report) => {
@@ -81,6 +82,7 @@ pub(super) async fn follow(
         };
         turn = rhythm.next(&report, &mut system_random());
         tell_notes(context.format, &report, &mut told, detail(args));
+        context.note_damage();
         if !hand_out(context, &online, args, report).await? {
             return Ok(Exit::Done);
         }
