@@ -8,6 +8,7 @@ pub mod backup;
 pub mod config;
 pub mod connect;
 pub mod credential;
+pub mod directory;
 pub mod doctor;
 pub mod error;
 pub mod home;

@@ -13,6 +13,7 @@ pub(crate) mod init;
 pub(crate) mod mail;
 mod node;
 mod operator;
+pub(crate) mod peers;
 pub(crate) mod resolvers;
 pub(crate) mod setup;
 
@@ -31,6 +32,7 @@ use doctor::DoctorArgs;
 use identity::IdentityCommand;
 use init::InitArgs;
 use mail::{IntroCommand, OutboxCommand, RecvArgs, SendArgs};
+use peers::PeersArgs;
 use resolvers::ResolversCommand;
 use setup::SetupArgs;
 
@@ -202,6 +204,8 @@ pub(crate) enum UserCommand {
     /// The resolvers that look-ups go through
     #[command(subcommand)]
     Resolvers(ResolversCommand),
+    /// Show the node of a zone and the other nodes that it has heard of
+    Peers(PeersArgs),
 }
 
 /// `help`

@@ -11,6 +11,7 @@ mod init;
 mod intro;
 pub(crate) mod node;
 mod outbox;
+mod peers;
 mod recv;
 mod register;
 pub(crate) mod resolvers;
@@ -140,5 +141,6 @@ async fn perform(context: &Context, command: UserCommand) -> Outcome {
         UserCommand::Recv(args) => recv::recv(context, args).await,
         UserCommand::Intro(command) => intro::perform(context, command),
         UserCommand::Resolvers(command) => resolvers::perform(context, command).await,
+        UserCommand::Peers(args) => peers::peers(context, args).await,
     }
 }

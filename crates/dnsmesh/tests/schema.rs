@@ -55,6 +55,7 @@ fn two_people() {
         .expect(0)
         .warns("reading the configuration");
     alice.run(&["resolvers", "list", "--json"]).expect(0);
+    alice.run(&["peers", "alpha.test", "--json"]).expect(0);
     let carol = User::new(dir.path(), "carol");
     let (url, dns) = (node.url(), node.dns.to_string());
     carol

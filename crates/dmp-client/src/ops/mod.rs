@@ -43,6 +43,7 @@ pub use self::prekeys::{
     RefreshError, RefreshReport, RefreshRequest, Stock, prekeys_stock, refresh_prekeys,
 };
 pub use self::providers::{Provider, ProviderConfig, providers_find};
+pub(crate) use self::providers::{url_host, zone_of_host};
 pub use self::receive::{
     Dropped, Phases, ReceiveError, ReceiveReport, ReceiveRequest, Rhythm, Turn, UnreachableZone,
     clear_away, receive,

@@ -188,7 +188,7 @@ pub(crate) fn url_host(url: &str) -> Option<String> {
 }
 
 /// A host as a zone: not an address literal, not the own host.
-fn zone_of_host(host: &str) -> Option<Zone> {
+pub(crate) fn zone_of_host(host: &str) -> Option<Zone> {
     let literal = host.parse::<std::net::IpAddr>().is_ok();
     if literal || host == "localhost" || host.ends_with(".localhost") {
         None

@@ -39,7 +39,10 @@ pub struct Heartbeat {
 pub enum Skew {
     /// At most this many seconds either way; for beats that come from their node.
     Within(u64),
-    /// Any; for stored, re-published or displayed beats, which would all vanish within minutes otherwise (D24).
+    /// Any age, but at most 300 s ahead of the reader's clock: for beats that others pass on, which would all vanish within
+    /// minutes otherwise (D24, W12).
+    PassedOn,
+    /// Any; for beats that were judged when they were stored.
     Unlimited,
 }
 
@@ -84,19 +87,31 @@ impl Heartbeat {
         let (body, signature) = split_signature(&blob)?;
         let heartbeat = Self::read(body)?;
         verify(&heartbeat.operator, body, signature)?;
-        if let Skew::Within(seconds) = skew {
-            if heartbeat.ts.saturating_sub(now) > seconds {
-                return Err(Rejected::Future.into());
-            }
-            if now.saturating_sub(heartbeat.ts) > seconds {
-                return Err(Rejected::TooOld.into());
-            }
+        heartbeat.check_times(skew, now)?;
+        Ok(Verified::new(heartbeat))
+    }
+
+    /// Judges the times alone: of a heartbeat that was verified before and comes again.
+    ///
+    /// # Errors
+    /// As [`Heartbeat::parse`] for its times.
+    pub fn check_times(&self, skew: Skew, now: UnixTime) -> Result<(), RecordError> {
+        let (ahead, behind) = match skew {
+            Skew::Within(seconds) => (seconds, seconds),
+            Skew::PassedOn => (CLOCK_SKEW, u64::MAX),
+            Skew::Unlimited => (u64::MAX, u64::MAX),
+        };
+        if self.ts.saturating_sub(now) > ahead {
+            return Err(Rejected::Future.into());
         }
-        if heartbeat.exp <= now {
+        if now.saturating_sub(self.ts) > behind {
+            return Err(Rejected::TooOld.into());
+        }
+        if self.exp <= now {
             return Err(Rejected::Expired.into());
         }
-        check_horizon(heartbeat.exp, now, HORIZON_SHORT)?;
-        Ok(Verified::new(heartbeat))
+        check_horizon(self.exp, now, HORIZON_SHORT)?;
+        Ok(())
     }
 
     fn read(body: &[u8]) -> Result<Self, Malformed> {
