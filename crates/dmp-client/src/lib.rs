@@ -20,6 +20,7 @@ pub mod probe;
 mod publisher;
 pub mod reader;
 pub mod register;
+pub mod signing;
 pub mod store;
 pub mod takeover;
 pub mod writer;

@@ -180,6 +180,9 @@ pub const CLOCK_OFF_NOTABLY: u64 = 30;
 /// Bytes of an HTTP answer that are read: the answers of registration have a few hundred.
 pub const HTTP_ANSWER_MAX: u64 = 64 * 1024;
 
+/// Octets of an operator's key file that are read: the longest form has two labelled lines and a few words.
+pub const OPERATOR_KEY_FILE_MAX: u64 = 16 * 1024;
+
 /// Ports where a node's DNS may listen, in the order they are tried (node.md C1).
 pub const PROBE_PORTS: [u16; 2] = [5353, 53];
 /// Time for one probe (node.md C1).

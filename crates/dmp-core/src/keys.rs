@@ -12,6 +12,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::KeyError;
 use crate::id::{Fingerprint, UserId, hex_newtype};
+pub use crate::key_file::KeyFileError;
 use crate::limits::{ARGON2_LANES, ARGON2_MEMORY_KIB, ARGON2_PASSES, SALT_LEN, SALT_MIN};
 
 /// Turns X25519 private bytes into the Ed25519 seed of the same person (crypto.md 3).

@@ -21,6 +21,7 @@ pub mod error;
 mod gf256;
 pub mod header;
 pub mod id;
+mod key_file;
 pub mod keys;
 pub mod limits;
 pub mod name;

@@ -3,6 +3,7 @@
 //! Values are taken apart here only as far as their form goes; what they mean is decided by each verb.
 
 pub(crate) mod backup;
+pub(crate) mod bootstrap;
 pub(crate) mod config;
 pub(crate) mod contacts;
 pub(crate) mod credentials;
@@ -16,6 +17,7 @@ mod operator;
 pub(crate) mod peers;
 pub(crate) mod resolvers;
 pub(crate) mod setup;
+pub(crate) mod signing;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -25,6 +27,7 @@ use clap::{ArgAction, ColorChoice, CommandFactory, FromArgMatches, Parser, Subco
 use clap_complete::Shell;
 
 use backup::BackupCommand;
+use bootstrap::BootstrapCommand;
 use config::SettingCommand;
 use contacts::ContactsCommand;
 use credentials::{RegisterArgs, SavedTokenCommand, TsigCommand};
@@ -206,6 +209,9 @@ pub(crate) enum UserCommand {
     Resolvers(ResolversCommand),
     /// Show the node of a zone and the other nodes that it has heard of
     Peers(PeersArgs),
+    /// From a domain to the cluster that serves it, each step signed
+    #[command(subcommand)]
+    Bootstrap(BootstrapCommand),
 }
 
 /// `help`

@@ -1,6 +1,7 @@
 //! The verbs, one file each: arguments in, one report or failure out (cli.md 3).
 
 mod backup;
+mod bootstrap;
 mod config;
 mod contacts;
 pub(crate) mod credential;
@@ -17,6 +18,7 @@ mod register;
 pub(crate) mod resolvers;
 mod send;
 mod setup;
+mod signing;
 mod token;
 mod tsig;
 
@@ -142,5 +144,6 @@ async fn perform(context: &Context, command: UserCommand) -> Outcome {
         UserCommand::Intro(command) => intro::perform(context, command),
         UserCommand::Resolvers(command) => resolvers::perform(context, command).await,
         UserCommand::Peers(args) => peers::peers(context, args).await,
+        UserCommand::Bootstrap(command) => bootstrap::perform(context, command).await,
     }
 }

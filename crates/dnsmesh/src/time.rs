@@ -11,6 +11,15 @@ pub(crate) fn now() -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
+/// The current Unix millisecond: a number that rises.
+pub(crate) fn milliseconds() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
+}
+
 /// [`utc`] for a time of the protocol.
 pub(crate) fn utc_of(time: UnixTime) -> String {
     utc(i64::try_from(time.as_secs()).unwrap_or(i64::MAX))

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::thread;
 
-use common::node::Node;
+use common::node::{self, Node};
 use common::{Ran, User, program, schema};
 
 #[test]
@@ -18,6 +18,7 @@ fn every_schema_is_met_by_what_a_verb_prints() {
     thread::scope(|scope| {
         scope.spawn(two_people);
         scope.spawn(an_operator);
+        scope.spawn(a_domain_in_a_cluster);
     });
     let never: Vec<_> = schema::names()
         .difference(&schema::seen())
@@ -191,6 +192,50 @@ fn person(dir: &Path, name: &str, node: &Node) -> User {
         "local_node_dns_server: 127.0.0.1\nlocal_node_dns_port: {port}\nprovider_seeds: []"
     ));
     user
+}
+
+/// What the operator of a domain signs, and what its users find.
+fn a_domain_in_a_cluster() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), "users.test");
+    let alice = User::new(dir.path(), "alice").with("DMP_OPERATOR_TOKEN", node::OPERATOR_TOKEN);
+    alice
+        .run(&[
+            "init",
+            "alice@users.test",
+            "--dns-resolvers",
+            &node.dns.to_string(),
+        ])
+        .expect(0);
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (key, record) = (path("zone.key"), path("record.txt"));
+    let made = alice
+        .run(&["bootstrap", "keygen", &key, "--json"])
+        .expect(0)
+        .json();
+    let public = made["public_key"].as_str().unwrap();
+    let entry = format!("base=users.test,key={public}");
+    let sign = [
+        "bootstrap",
+        "sign",
+        "users.test",
+        "--key",
+        &key,
+        "--entry",
+        &entry,
+    ];
+    let value = alice.run(&sign).expect(0).stdout;
+    fs::write(&record, value).unwrap();
+    alice
+        .run(&["bootstrap", "show", &record, "--json"])
+        .expect(0);
+    let url = node.url();
+    alice
+        .run(&["bootstrap", "publish", &record, "--node", &url, "--json"])
+        .expect(0);
+    alice
+        .run(&["bootstrap", "pin", "users.test", public, "--json"])
+        .expect(0);
 }
 
 /// Everything that an operator does, with a node and without.

@@ -44,6 +44,7 @@ pub use self::prekeys::{
 };
 pub use self::providers::{Provider, ProviderConfig, providers_find};
 pub(crate) use self::providers::{url_host, zone_of_host};
+pub(crate) use self::publish::publish_capped;
 pub use self::receive::{
     Dropped, Phases, ReceiveError, ReceiveReport, ReceiveRequest, Rhythm, Turn, UnreachableZone,
     clear_away, receive,

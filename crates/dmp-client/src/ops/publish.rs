@@ -8,7 +8,7 @@ use crate::limits::NODE_MAX_TTL;
 use crate::mesh::{Lookup, Operation, Writer};
 
 /// Applies operations made for a TTL; if the node names a lower cap, once more with that. Returns the TTL in force.
-pub(super) async fn publish_capped(
+pub(crate) async fn publish_capped(
     writer: &dyn Writer,
     ttl: u64,
     operations: impl Fn(u32) -> Vec<Operation>,

@@ -27,6 +27,11 @@ pub use self::zone_file::{FileForm, ZoneFileWriter};
 use crate::error::WriteError;
 use crate::mesh::Operation;
 
+/// A value as a zone file has it: quoted pieces of at most 255 octets.
+pub(crate) fn zone_file_value(value: &str) -> String {
+    presentation::quote(value, presentation::Digits::Decimal)
+}
+
 /// What every back-end that is not our node checks before it asks anybody: the owner lies in its zone, the value can be split
 /// (records.md 5.1). An owner name is at most 253 characters in labels of at most 63 by its type.
 fn check(operation: &Operation, zone: &Zone) -> Result<(), WriteError> {

@@ -106,6 +106,15 @@ impl BootstrapRecord {
             .reduce(|best, next| if next.seq > best.seq { next } else { best })
     }
 
+    /// The key that a value names as its signer: what can be told to somebody who has pinned none, and nothing to trust.
+    ///
+    /// # Errors
+    /// A value that is no bootstrap record.
+    pub fn claimed_signer(value: &str) -> Result<SigningPublicKey, RecordError> {
+        let blob = decode(RecordType::Bootstrap, value)?;
+        Ok(Self::read(split_signature(&blob)?.0)?.signer)
+    }
+
     fn read(body: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(body);
         reader.magic(MAGIC)?;

@@ -108,6 +108,15 @@ impl ClusterManifest {
             .reduce(|best, next| if next.seq > best.seq { next } else { best })
     }
 
+    /// The key that a value names as its operator's: what can be told to somebody who has pinned none, and nothing to trust.
+    ///
+    /// # Errors
+    /// A value that is no cluster manifest.
+    pub fn claimed_operator(value: &str) -> Result<SigningPublicKey, RecordError> {
+        let blob = decode(RecordType::Cluster, value)?;
+        Ok(Self::read(split_signature(&blob)?.0)?.operator)
+    }
+
     fn read(body: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(body);
         reader.magic(MAGIC)?;

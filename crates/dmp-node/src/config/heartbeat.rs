@@ -16,7 +16,7 @@ use crate::zone::Owner;
 pub struct HeartbeatConfig {
     /// The HTTP API as others reach it.
     pub endpoint: Option<String>,
-    /// File with the seed of the operator's key: 32 octets, or 64 hex digits.
+    /// File with the operator's key, in any form of records.md 15.
     pub key: Option<PathBuf>,
     /// Zones to begin with.
     pub seeds: Vec<Owner>,

@@ -230,7 +230,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     fixed("heartbeat.endpoint", "DMP_HEARTBEAT_SELF_ENDPOINT", Text, None("\"https://mesh.example.com\""),
         "The HTTP API of this node as others reach it: scheme, public host and port, nothing behind it."),
     fixed("heartbeat.key_file", "DMP_HEARTBEAT_OPERATOR_KEY_PATH", Text, None("\"/etc/dnsmesh/operator.key\""),
-        "File with the operator's signing key: a seed of 32 octets, or its 64 hex digits (`openssl rand -hex 32`)."),
+        "File with the operator's signing key, as `dnsmesh cluster keygen` writes it; also a seed of 32 octets, or its 64 hex digits."),
     fixed("heartbeat.seeds", "DMP_HEARTBEAT_SEEDS", List, Is("[]"),
         "Zones of nodes to begin with; the others are learnt from them."),
     fixed("heartbeat.interval", "DMP_HEARTBEAT_INTERVAL_SECONDS", Number, Is("300.0"),

@@ -198,17 +198,10 @@ pub(crate) fn terms(config: &HeartbeatConfig, node: &Config) -> Result<Terms, St
     })
 }
 
-/// 32 octets as they are, also if some look like white space (W34), or 64 hex digits with white space around them.
+/// The operator's key, in any of the forms of records.md 15.
 fn read_key(path: &Path) -> Result<OperatorKey, String> {
     let octets = Zeroizing::new(fs::read(path).map_err(|error| error.to_string())?);
-    if let Ok(seed) = <[u8; 32]>::try_from(octets.as_slice()) {
-        return Ok(OperatorKey::from_ed25519_seed(seed));
-    }
-    let mut seed = Zeroizing::new([0; 32]);
-    let digits = octets.trim_ascii();
-    hex::decode_to_slice(digits, seed.as_mut_slice())
-        .map_err(|_| "neither 32 octets nor 64 hex digits".to_owned())?;
-    Ok(OperatorKey::from_ed25519_seed(*seed))
+    OperatorKey::from_file(&octets).map_err(|error| error.to_string())
 }
 
 fn pool(config: &HeartbeatConfig) -> ResolverPool {

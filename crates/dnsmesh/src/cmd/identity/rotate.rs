@@ -1,7 +1,6 @@
 //! `identity rotate`: a new passphrase, and with it new keys that the old one signs over to (cli.md 3.2, client.md 13).
 
 use std::path::{self, Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use dmp_client::error::WriteError;
 use dmp_client::home::HomeError;
@@ -21,6 +20,7 @@ use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::prompt::{self, StandardInput};
 use crate::report::{Format, Report, line};
+use crate::time::milliseconds;
 
 /// What is said before anything is asked.
 const WARNINGS: [&str; 3] = [
@@ -39,8 +39,6 @@ pub(crate) async fn rotate(context: &Context, args: RotateArgs) -> Outcome {
     let passphrase = new_passphrase(context, args.new_passphrase_file.as_deref())?;
     let new = Identity::derive(&passphrase, &online.config.salt()?)
         .map_err(|error| Failure::user("passphrase-unusable", error))?;
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let milliseconds = since.map_or(0, |since| since.as_millis());
     let request = RotateRequest {
         ttl: args.ttl,
         lifetime: args.exp_seconds,
@@ -54,7 +52,7 @@ pub(crate) async fn rotate(context: &Context, args: RotateArgs) -> Outcome {
         } else {
             Versions::default()
         },
-        milliseconds: u64::try_from(milliseconds).unwrap_or(u64::MAX),
+        milliseconds: milliseconds(),
     };
     check_rotation(&session, &new, &request)?;
     let keys = format!(
