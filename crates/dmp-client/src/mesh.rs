@@ -183,6 +183,31 @@ pub trait ClaimSender: Send + Sync {
     fn send<'a>(&'a self, notice: &'a ClaimNotice) -> Pending<'a, Result<(), WriteError>>;
 }
 
+/// Long work that is counted while it is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Counted {
+    /// Values of a message on their way to the own node.
+    Stored,
+    /// Zones that are searched for messages.
+    Searched,
+    /// Chunks of messages that were found.
+    Fetched,
+}
+
+/// Somebody who is told how far long work has come. Told often, from any thread: must return at once.
+pub trait Watcher: Send + Sync {
+    /// So many of so many are done; both may still grow.
+    fn count(&self, what: Counted, done: usize, of: usize);
+}
+
+/// Nobody watches.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unwatched;
+
+impl Watcher for Unwatched {
+    fn count(&self, _: Counted, _: usize, _: usize) {}
+}
+
 /// Time as the engines see it.
 pub trait Clock: Send + Sync {
     /// The current second.

@@ -14,7 +14,7 @@ use dmp_client::config::{Config, ConfigError};
 use dmp_client::connect::{ConnectError, ConnectOptions, Connection};
 use dmp_client::error::{Obstacle, StoreError};
 use dmp_client::home::{Home, HomeError, Locations};
-use dmp_client::mesh::SystemClock;
+use dmp_client::mesh::{SystemClock, Unwatched};
 use dmp_client::ops::Session;
 use dmp_client::passphrase::{self, PassphraseError, Tripwire};
 use dmp_client::store::{Damage, Opening, Store};
@@ -30,6 +30,7 @@ use crate::cmd::credential;
 use crate::exit::{Exit, Failure};
 use crate::prompt::{self, StandardInput};
 use crate::report::Format;
+use crate::terminal::Counter;
 use crate::time::now;
 
 /// The home and the environment of one run.
@@ -122,6 +123,15 @@ impl Online {
             writer: self.connection.writer.as_ref(),
             claims: &self.connection.claims,
             clock: &SystemClock,
+            watcher: &Counter,
+        }
+    }
+
+    /// The same for work beside the verb, which is not what the progress is about.
+    pub(crate) fn session_aside(&self) -> Session<'_> {
+        Session {
+            watcher: &Unwatched,
+            ..self.session()
         }
     }
 }

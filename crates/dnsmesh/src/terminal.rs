@@ -10,6 +10,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use dmp_client::mesh::{Counted, Watcher};
+
 use crate::args::When;
 
 /// Work that ends sooner shows no progress at all.
@@ -131,6 +133,33 @@ pub(crate) fn painted(text: String, with_colors: bool) -> String {
     shown
 }
 
+/// How far the work of the verb has come; the last count of any kind.
+static COUNT: Mutex<Option<(Counted, usize, usize)>> = Mutex::new(None);
+
+/// Shows in the line of progress what is counted. Costs next to nothing while there is no such line.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counter;
+
+impl Watcher for Counter {
+    fn count(&self, what: Counted, done: usize, of: usize) {
+        *COUNT.lock().unwrap_or_else(PoisonError::into_inner) = Some((what, done, of));
+    }
+}
+
+/// ` 3 of 7 values stored`, or nothing while nothing was counted.
+fn counted() -> String {
+    let count = *COUNT.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some((what, done, of)) = count else {
+        return String::new();
+    };
+    let words = match what {
+        Counted::Stored => "values stored",
+        Counted::Searched => "zones searched",
+        Counted::Fetched => "pieces of messages fetched",
+    };
+    format!(": {done} of {of} {words}")
+}
+
 /// What the line of progress shows now; `None` while there is none on the screen.
 static SHOWN: Mutex<bool> = Mutex::new(false);
 
@@ -178,7 +207,11 @@ impl Progress {
                 let mut shown = screen();
                 let picture = pictures.next().unwrap_or(&' ');
                 let seconds = begin.elapsed().as_secs();
-                let _ = write!(io::stderr().lock(), "{ERASE}{picture} {what} {seconds} s");
+                let counted = counted();
+                let _ = write!(
+                    io::stderr().lock(),
+                    "{ERASE}{picture} {what} {seconds} s{counted}"
+                );
                 *shown = true;
                 wait = TICK;
             }

@@ -18,11 +18,27 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// A resolver over UDP that answers every TXT question with a value, or denies everything, until the test ends.
 fn resolver(knows: bool) -> SocketAddr {
+    serve(move |_| knows)
+}
+
+/// One that knows a name that is there and denies all others, as one should.
+fn honest() -> SocketAddr {
+    serve(|name| {
+        name.to_ascii_lowercase()
+            .windows(6)
+            .any(|part| part == b"google")
+    })
+}
+
+/// A resolver over UDP; `knows` is given names as they are on the wire.
+fn serve(knows: impl Fn(&[u8]) -> bool + Send + 'static) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     thread::spawn(move || {
         let mut request = [0; 1500];
         while let Ok((length, from)) = socket.recv_from(&mut request) {
+            let query = Query::parse(&request[..length]).unwrap();
+            let knows = knows(query.name());
             let answer = answer(&request[..length], knows);
             let _ = socket.send_to(&answer, from);
         }
@@ -232,6 +248,32 @@ fn test_tells_of_each_resolver_what_it_can_do() {
         (&true.into(), &false.into())
     );
     assert_eq!(rows[1]["usable"], false);
+}
+
+#[test]
+fn the_doctor_saves_resolvers_that_work_after_asking_and_keeps_what_the_user_wrote() {
+    let dir = tempfile::tempdir().unwrap();
+    let (dead, works, own) = ("127.73.0.9", honest().to_string(), dead().to_string());
+    let user = user(&dir, &[dead, &works, &own].join(","));
+    user.run(&["doctor", "network"])
+        .says("  WARN  127.73.0.9 is not usable\n");
+    user.run(&["doctor", "network", "--fix"])
+        .warns("the resolvers stay as they are: cannot ask");
+    assert_eq!(listed(&user), [dead, &works, &own]);
+    let asked = user.run_with_input(&["doctor", "network", "--fix"], b"n\n");
+    assert!(
+        asked
+            .stderr
+            .contains(&format!("Save {works}, {own} as dns_resolvers"))
+    );
+    assert_eq!(listed(&user), [dead, &works, &own]);
+
+    user.run(&["doctor", "network", "--fix", "--yes"])
+        .says(&format!("  fixed: dns_resolvers is {works}, {own} now\n"));
+    assert_eq!(listed(&user), [works, own]);
+    let again = user.run(&["doctor", "network", "--fix", "--yes"]);
+    assert!(!again.stdout.contains("fixed:"), "{}", again.stdout);
+    user.run(&["doctor", "--yes"]).expect(2);
 }
 
 #[test]

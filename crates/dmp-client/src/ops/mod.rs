@@ -59,7 +59,7 @@ pub use self::send::{
     SendRequest, send,
 };
 pub use self::upkeep::{Upkeep, UpkeepFailure, maintain};
-use crate::mesh::{ClaimSender, Clock, Reader, UpdateTarget, Writer};
+use crate::mesh::{ClaimSender, Clock, Reader, UpdateTarget, Watcher, Writer};
 use crate::store::Store;
 
 /// Who the user is and how the client is to behave: the parts of the configuration that the operations need (client.md 1, 3).
@@ -155,4 +155,6 @@ pub struct Session<'a> {
     pub claims: &'a dyn ClaimSender,
     /// Time.
     pub clock: &'a dyn Clock,
+    /// Who is told how far long work has come.
+    pub watcher: &'a dyn Watcher,
 }

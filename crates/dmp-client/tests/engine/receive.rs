@@ -165,7 +165,7 @@ fn a_run_that_waits_too_long_for_another_names_the_holder() {
             error,
             ReceiveError::Store(StoreError::Locked { .. })
         ));
-        assert!(error.to_string().contains("pid "), "{error}");
+        assert!(error.to_string().ends_with("(dnsmesh recv)"), "{error}");
     });
 }
 

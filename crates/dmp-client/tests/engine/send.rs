@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use dmp_client::error::WriteError;
-use dmp_client::mesh::{Operation, UpdateTarget};
+use dmp_client::mesh::{Counted, Operation, UpdateTarget};
 use dmp_client::ops::{
     self, ForwardSecrecy, ForwardSecrecyPolicy, NoForwardSecrecy, Provider, ProviderConfig,
     PublishRequest, SendError, SendRequest, SendStep,
@@ -329,8 +330,9 @@ fn prekeys_are_used_once_each_and_then_the_user_is_told() {
         let (mut alice, mut bob) = pair(&world);
         bob.refresh(3).await;
         let mut used = Vec::new();
-        for _ in 0..3 {
+        for left in [2, 1, 0] {
             let report = alice.send(&bob, "hello").await.unwrap();
+            assert_eq!(report.prekeys_left, left);
             let ForwardSecrecy::Prekey { id, opens_until } = report.forward_secrecy else {
                 panic!()
             };
@@ -359,6 +361,33 @@ fn prekeys_are_used_once_each_and_then_the_user_is_told() {
         let received = bob.receive().await;
         assert_eq!(received.inbox.len(), 4);
         assert_eq!(received.live_prekeys, 0);
+    });
+}
+
+#[test]
+fn long_work_is_counted_from_nothing_to_all_of_it() {
+    run(async {
+        let world = World::new();
+        let (mut alice, bob) = pair(&world);
+        *world.singly.lock().unwrap() = Some(Duration::from_millis(1));
+        alice.send(&bob, &"x".repeat(1000)).await.unwrap();
+        let counted = std::mem::take(&mut *world.counted.lock().unwrap());
+        let values = world.take_written().len();
+        assert!(values > 4);
+        let steps: Vec<usize> = counted.iter().map(|(_, done, _)| *done).collect();
+        assert!(steps.is_sorted(), "{counted:?}");
+        assert_eq!(counted.last(), Some(&(Counted::Stored, values, values)));
+
+        bob.receive().await;
+        let counted = std::mem::take(&mut *world.counted.lock().unwrap());
+        let last = |kind| {
+            let mut of_kind = counted.iter().filter(|(what, _, _)| *what == kind);
+            of_kind.next_back().map(|(_, done, of)| (*done, *of))
+        };
+        let needed = last(Counted::Fetched).unwrap();
+        assert!(needed.0 > 3 && needed.0 == needed.1, "{needed:?}");
+        let (done, of) = last(Counted::Searched).unwrap();
+        assert_eq!(done, of);
     });
 }
 

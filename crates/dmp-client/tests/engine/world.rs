@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use dmp_client::error::WriteError;
 use dmp_client::mesh::{
-    Applied, Capacity, ClaimNotice, ClaimSender, Clock, Lookup, Message, Operation, Pending,
-    Reader, Writer,
+    Applied, Capacity, ClaimNotice, ClaimSender, Clock, Counted, Lookup, Message, Operation,
+    Pending, Reader, Watcher, Writer,
 };
 use dmp_client::ops::{
     self, FetchRequest, Place, Profile, PublishRequest, ReceiveReport, ReceiveRequest,
@@ -124,6 +124,8 @@ pub(crate) struct World {
     /// Queries in flight now and at most.
     in_flight: AtomicUsize,
     pub(crate) most_in_flight: AtomicUsize,
+    /// What long work counted, in order.
+    pub(crate) counted: Mutex<Vec<(Counted, usize, usize)>>,
     /// How long an answer takes.
     pub(crate) latency: Mutex<Duration>,
     /// Judges every write; one refused operation refuses its request.
@@ -156,6 +158,7 @@ impl World {
             queries: Mutex::default(),
             in_flight: AtomicUsize::new(0),
             most_in_flight: AtomicUsize::new(0),
+            counted: Mutex::default(),
             latency: Mutex::default(),
             verdict: Mutex::new(Box::new(|_| Ok(()))),
             values_per_name: AtomicUsize::new(64),
@@ -328,6 +331,12 @@ impl Writer for World {
     }
 }
 
+impl Watcher for World {
+    fn count(&self, what: Counted, done: usize, of: usize) {
+        self.counted.lock().unwrap().push((what, done, of));
+    }
+}
+
 impl ClaimSender for World {
     fn send<'a>(&'a self, notice: &'a ClaimNotice) -> Pending<'a, Result<(), WriteError>> {
         Box::pin(async move {
@@ -359,6 +368,7 @@ impl Person {
             writer: &*self.world,
             claims: &*self.world,
             clock: &*self.world.clock,
+            watcher: &*self.world,
         }
     }
 

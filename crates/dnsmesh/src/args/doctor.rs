@@ -8,9 +8,12 @@ pub(crate) struct DoctorArgs {
     /// Look for the DNS port of the home node and save it; do nothing else
     #[arg(long, conflicts_with = "fix")]
     pub(crate) repair: bool,
-    /// Put right what can be undone: file modes, a missing local DNS endpoint
-    #[arg(long)]
+    /// Put right what can be undone: file modes, a missing local DNS endpoint; with `network`, resolvers that do not work
+    #[arg(long, global = true)]
     pub(crate) fix: bool,
+    /// Do not ask before other resolvers are saved
+    #[arg(long, short = 'y', global = true, requires = "fix")]
+    pub(crate) yes: bool,
     /// What to look at [default: configuration, node and what is published]
     #[command(subcommand)]
     pub(crate) part: Option<DoctorPart>,

@@ -18,6 +18,7 @@ use dmp_net::scan::PUBLIC;
 use dmp_net::{Entry, Upstream};
 use serde::Serialize;
 
+use self::network::Consent;
 use super::Outcome;
 use crate::args::doctor::{DoctorArgs, DoctorPart};
 use crate::context::{Context, Unlocked};
@@ -33,7 +34,14 @@ pub(crate) async fn doctor(context: &Context, args: DoctorArgs) -> Outcome {
     match args.part {
         _ if args.repair => repair(context).await,
         None => home(context, args.fix).await,
-        Some(DoctorPart::Network { public }) => network::network(context, public).await,
+        Some(DoctorPart::Network { public }) => {
+            let consent = match (args.fix, args.yes) {
+                (false, _) => Consent::No,
+                (true, false) => Consent::Ask,
+                (true, true) => Consent::Yes,
+            };
+            network::network(context, public, consent).await
+        }
         Some(DoctorPart::Identity { public }) => identity(context, public).await,
         Some(DoctorPart::Contact { address }) => contact(context, &address).await,
     }

@@ -67,7 +67,7 @@ pub(super) fn aside(context: &Context, online: &Arc<Online>) {
             deadline: ASIDE_DEADLINE,
             ..AdvanceRequest::default()
         };
-        let report = advance(&online.session(), &request).await.ok()?;
+        let report = advance(&online.session_aside(), &request).await.ok()?;
         let outcomes: Vec<String> = report
             .entries
             .iter()

@@ -50,14 +50,12 @@ async fn discover(context: &Context, args: DiscoverArgs) -> Outcome {
         false => None,
         true => {
             let config = context.home.update_config(|config| {
-                config
-                    .dns_resolvers
-                    .retain(|entry| !args.replace && is_own(entry));
-                for resolver in &resolvers {
-                    if !config.dns_resolvers.contains(resolver) {
-                        config.dns_resolvers.push(resolver.clone());
-                    }
-                }
+                let before: &[String] = if args.replace {
+                    &[]
+                } else {
+                    &config.dns_resolvers
+                };
+                config.dns_resolvers = merged(before, &resolvers);
             })?;
             Some(Saved {
                 count: config.dns_resolvers.len(),
@@ -87,13 +85,26 @@ fn candidates(given: &[String], notes: &mut Vec<String>) -> Vec<Upstream> {
     candidates
 }
 
-fn public() -> Vec<Upstream> {
+/// Entries that the user wrote, then the resolvers that work.
+pub(crate) fn merged(before: &[String], working: &[String]) -> Vec<String> {
+    let own = before.iter().filter(|entry| is_own(entry));
+    let mut merged: Vec<String> = own.cloned().collect();
+    for resolver in working {
+        if !merged.contains(resolver) {
+            merged.push(resolver.clone());
+        }
+    }
+    merged
+}
+
+/// Well-known public resolvers.
+pub(crate) fn public() -> Vec<Upstream> {
     let address = |ip| Upstream::from(SocketAddr::from((ip, 53)));
     scan::PUBLIC.map(address).to_vec()
 }
 
 /// Whether an entry is more than the address of a resolver: then the user wrote it, not an earlier discovery (L18).
-fn is_own(entry: &str) -> bool {
+pub(crate) fn is_own(entry: &str) -> bool {
     let bare = entry.trim().trim_start_matches('[').trim_end_matches(']');
     bare.parse::<IpAddr>().is_err()
 }

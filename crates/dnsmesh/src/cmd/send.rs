@@ -6,11 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dmp_client::limits::SEND_WAIT;
+use dmp_client::limits::{PREKEYS_LOW, SEND_WAIT};
 use dmp_client::mesh::system_random;
 use dmp_client::ops::outbox::{Milestone, wait_for};
-use dmp_client::ops::{ClaimCount, ForwardSecrecyPolicy, SendError, SendRequest, send as publish};
+use dmp_client::ops::{
+    ClaimCount, ForwardSecrecyPolicy, SendError, SendRequest, Stock, prekeys_stock, send as publish,
+};
 use dmp_client::store::{MessageKey, OutboxEntry, OutboxId, OutboxState};
+use dmp_core::id::UnixTime;
 use serde::Serialize;
 
 use super::Outcome;
@@ -22,7 +25,7 @@ use crate::exit::{Exit, Failure};
 use crate::prompt::StandardInput;
 use crate::report::{Report, line};
 use crate::screen;
-use crate::time::utc_of;
+use crate::time::{now, utc_of};
 
 /// The message argument that means standard input.
 const STANDARD_INPUT: &str = "-";
@@ -58,18 +61,19 @@ pub(crate) async fn send(context: &Context, args: SendArgs) -> Outcome {
         WaitFor::Published => Milestone::Published,
         WaitFor::Announced => Milestone::Announced,
     });
-    let (outbox, claims, recipient_error) = match outcome {
+    let (outbox, claims, recipient_error, prekeys_left) = match outcome {
         Ok(report) => (
             report.outbox,
             report.provider_claims,
             report.recipient_claim.and_then(Result::err),
+            Some(report.prekeys_left),
         ),
         // Who waits gives the node time to come back.
         Err(SendError::Publish {
             outbox,
             again: Some(_),
             ..
-        }) if wait.is_some() => (outbox, ClaimCount::default(), None),
+        }) if wait.is_some() => (outbox, ClaimCount::default(), None, None),
         Err(error) => return Err(error.into()),
     };
     if let Some(milestone) = wait {
@@ -86,6 +90,8 @@ pub(crate) async fn send(context: &Context, args: SendArgs) -> Outcome {
         claims,
         recipient_error: recipient_error.map(|error| cause(&error)),
         recipient: args.recipient,
+        prekeys_left,
+        stock: prekeys_stock(&online.store, &online.identity, UnixTime::new(now()))?,
         unreached,
     }))
 }
@@ -170,6 +176,10 @@ struct Sent {
     recipient_error: Option<String>,
     /// As typed.
     recipient: String,
+    /// Unused prekeys that the recipient has left for this user, if they were looked up.
+    prekeys_left: Option<usize>,
+    /// Own prekeys.
+    stock: Stock,
     /// What was waited for in vain.
     unreached: Option<Milestone>,
 }
@@ -200,6 +210,8 @@ impl Report for Sent {
             claims_tried: usize,
             announced: Option<bool>,
             read_back: bool,
+            recipient_prekeys_left: Option<usize>,
+            own_prekeys_left: usize,
         }
         let OutboxEntry { item, delivery, .. } = &self.entry;
         let notice = item.notice_zone.as_ref();
@@ -218,6 +230,8 @@ impl Report for Sent {
                 claims_tried: self.claims.tried,
                 announced: notice.map(|zone| delivery.announced_in.contains(zone)),
                 read_back: delivery.seen.is_some(),
+                recipient_prekeys_left: self.prekeys_left,
+                own_prekeys_left: self.stock.live,
             },
         )
     }
@@ -236,6 +250,21 @@ impl Report for Sent {
                 ));
             }
             MessageKey::Prekey { .. } => {}
+        }
+        if let (MessageKey::Prekey { .. }, Some(left @ 0..PREKEYS_LOW)) =
+            (&item.key, self.prekeys_left)
+        {
+            notes.push(format!(
+                "note: {left} one-time key(s) of the recipient are left for you; without one a message has no forward secrecy, until the \
+                 recipient publishes new ones"
+            ));
+        }
+        if self.stock.is_low() {
+            notes.push(format!(
+                "note: {} of your own one-time key(s) are left for senders; `dnsmesh recv` publishes new ones, so does \
+                 `dnsmesh identity refresh-prekeys`",
+                self.stock.live
+            ));
         }
         let claims = &self.claims;
         if claims.tried > 0 && claims.sent == 0 {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use dmp_client::connect::{ConnectOptions, Connection};
 use dmp_client::home::Home;
-use dmp_client::mesh::{SystemClock, system_random};
+use dmp_client::mesh::{SystemClock, Unwatched, system_random};
 use dmp_client::ops::{
     FetchRequest, Profile, PublishRequest, ReceiveRequest, RefreshRequest, SendRequest, Session,
     clear_away, contacts_add_fetched, identity_fetch, identity_publish, receive, refresh_prekeys,
@@ -158,6 +158,7 @@ impl Person {
             writer: &self.witness,
             claims: &self.witness,
             clock: &SystemClock,
+            watcher: &Unwatched,
         }
     }
 }

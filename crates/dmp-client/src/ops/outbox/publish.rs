@@ -1,5 +1,7 @@
 //! Getting the values of one message into the own zone: chunks before the manifest, giving way to what the node refuses.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use dmp_core::id::Slot;
 use dmp_core::owner::{OwnerName, chunk_owner, manifest_owner};
 use futures_util::StreamExt;
@@ -9,7 +11,7 @@ use super::super::Session;
 use super::super::publish::record_ttl;
 use crate::error::WriteError;
 use crate::limits::{CHUNK_RETRY_WAIT, CHUNK_WRITES_IN_FLIGHT, TTL_LADDER};
-use crate::mesh::{Capacity, Message, Operation};
+use crate::mesh::{Capacity, Counted, Message, Operation};
 use crate::store::OutboxItem;
 
 /// How far publishing came before it failed.
@@ -89,6 +91,8 @@ pub(super) async fn publish(
         Capacity::Many => publish_together(session, item, &mut publication).await?,
         Capacity::One => publish_singly(session, item, &mut publication).await?,
     }
+    let all = item.chunks.len() + 1;
+    session.watcher.count(Counted::Stored, all, all);
     Ok(publication)
 }
 
@@ -102,6 +106,7 @@ async fn publish_together(
     let chunks = item.chunks.len();
     let mut all = chunk_operations(item, publication.ttl);
     all.push(manifest_operation(item, item.slot, publication.ttl));
+    session.watcher.count(Counted::Stored, 0, all.len());
     let attempt = publication.apply(session, &all).await;
     let Some(error) = attempt.failure else {
         return Ok(());
@@ -193,9 +198,18 @@ async fn publish_each(
     session: &Session<'_>,
     operations: &[Operation],
 ) -> Vec<Result<(), WriteError>> {
+    let done = AtomicUsize::new(0);
     let apply = async |index: usize| {
         let operation = operations.get(index..=index).unwrap_or_default();
-        (index, session.writer.apply(operation).await.into_result())
+        let outcome = session.writer.apply(operation).await.into_result();
+        if outcome.is_ok() {
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+            // The manifest comes after them.
+            session
+                .watcher
+                .count(Counted::Stored, done, operations.len() + 1);
+        }
+        (index, outcome)
     };
     let mut outcomes: Vec<Result<(), WriteError>> = vec![Ok(()); operations.len()];
     let mut waiting: Vec<usize> = (0..operations.len()).collect();

@@ -18,7 +18,7 @@ use super::budget::Account;
 use super::clear::{OwnRecord, after_read_back};
 use super::{Message, Phases, Run};
 use crate::limits::{CLAIMS_PER_RUN, CLAIMS_PER_SENDER};
-use crate::mesh::Lookup;
+use crate::mesh::{Counted, Lookup};
 
 /// A verified manifest and how it was found.
 pub(super) struct Candidate {
@@ -66,6 +66,7 @@ impl Run<'_> {
         };
         self.poll(slot_zones.iter().chain(&claim_zones));
 
+        self.tally(Counted::Searched, slot_zones.len() + claim_zones.len(), 0);
         let slots = join_all(slot_zones.iter().map(|zone| self.walk(zone)));
         let claims = async {
             let found = providers::find(&self.lookups, &self.session.profile.providers, self.now);
@@ -77,8 +78,10 @@ impl Run<'_> {
                 }
             }
             self.poll(&elsewhere);
+            self.tally(Counted::Searched, elsewhere.len(), claim_zones.len());
             let mut claims = at_home;
             claims.extend(self.claims(&elsewhere).await);
+            self.tally(Counted::Searched, 0, elsewhere.len());
             self.follow(claims).await;
         };
         join(slots, claims).await;
@@ -106,6 +109,7 @@ impl Run<'_> {
             }
         }))
         .await;
+        self.tally(Counted::Searched, 0, 1);
     }
 
     /// The claims of some zones that are worth following.

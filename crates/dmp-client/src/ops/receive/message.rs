@@ -21,7 +21,7 @@ use crate::error::StoreError;
 use crate::limits::{
     CHUNKS_ASKED_AGAIN, CHUNKS_IN_FLIGHT, MESSAGES_IN_FLIGHT, QUARANTINE_MESSAGE_BYTES,
 };
-use crate::mesh::Lookup;
+use crate::mesh::{Counted, Lookup};
 use crate::store::{
     Authorship, HeldPrekey, InboxMessage, MessageNumber, NewIntro, Reason, Received, Succession,
 };
@@ -328,6 +328,7 @@ impl Run<'_> {
     ) -> Option<Shortfall> {
         let mut missing = 0;
         let mut unasked = Vec::new();
+        self.tally(Counted::Fetched, shares.needed(), 0);
         let indices: Vec<u16> = shares.wanted().collect();
         let mut next = indices.into_iter();
         let mut fetching = FuturesUnordered::new();
@@ -347,7 +348,9 @@ impl Run<'_> {
             if let Lookup::Unreachable(_) = &answer {
                 unasked.push(index);
             }
-            if !offer(shares, index, &answer) {
+            if offer(shares, index, &answer) {
+                self.tally(Counted::Fetched, 0, 1);
+            } else {
                 missing += 1;
                 if shares.hopeless(missing) && unasked.is_empty() {
                     return Some(Shortfall::Missing);

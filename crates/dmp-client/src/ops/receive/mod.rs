@@ -9,6 +9,7 @@ mod rhythm;
 mod waiting;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ use super::lookup::Lookups;
 use super::{Session, key_change};
 use crate::error::{Fault, StoreError};
 use crate::limits::{LOCK_POLL, LOCK_WAIT, RECEIVE_DEADLINE};
-use crate::mesh::Operation;
+use crate::mesh::{Counted, Operation};
 use crate::store::{Committed, HeldPrekey, InboxMessage, Intro, Received, RunLock};
 
 /// Which places are looked at (federation.md 3.7). Providers always are.
@@ -196,6 +197,8 @@ pub async fn receive(
         },
         lookups: Lookups::new(session.reader),
         budget: Budget::default(),
+        searched: Tally::default(),
+        fetched: Tally::default(),
         state: Mutex::default(),
     };
     let mut report = ReceiveReport {
@@ -288,7 +291,18 @@ struct Run<'a> {
     receiver: Receiver<'a>,
     lookups: Lookups<'a>,
     budget: Budget,
+    /// Zones.
+    searched: Tally,
+    /// Chunks.
+    fetched: Tally,
     state: Mutex<State>,
+}
+
+/// How much of what is known by now is done.
+#[derive(Default)]
+struct Tally {
+    done: AtomicUsize,
+    of: AtomicUsize,
 }
 
 /// What the run knows so far; complete at any moment, so that the deadline may come at any moment.
@@ -317,6 +331,17 @@ impl Message {
 }
 
 impl Run<'_> {
+    /// Counts work that was found, and work that was done, for who watches.
+    fn tally(&self, what: Counted, found: usize, done: usize) {
+        let tally = match what {
+            Counted::Fetched => &self.fetched,
+            _ => &self.searched,
+        };
+        let of = tally.of.fetch_add(found, Ordering::Relaxed) + found;
+        let done = tally.done.fetch_add(done, Ordering::Relaxed) + done;
+        self.session.watcher.count(what, done, of);
+    }
+
     /// Changes the state; never held across an await.
     fn with_state<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))

@@ -218,6 +218,8 @@ pub struct SendReport {
     pub state: OutboxState,
     /// Whether a one-time key protects it.
     pub forward_secrecy: ForwardSecrecy,
+    /// Prekeys of the contact that were seen and are still unused: so many messages more can have forward secrecy before there are new ones.
+    pub prekeys_left: usize,
     /// The own address, if the recipient understands envelopes.
     pub envelope: Option<Address>,
     /// Chunks that carry it, k and n.
@@ -316,6 +318,7 @@ pub async fn send(
         msg_id: entry.item.msg_id,
         outbox: entry.id,
         forward_secrecy: sealed.forward_secrecy,
+        prekeys_left: sealed.prekeys_left,
         envelope: envelope.filter(|_| contact.wire == Wire::Current),
         chunks: sealed.chunks,
         slot: entry.item.slot,
@@ -348,6 +351,7 @@ struct Draft<'a> {
 /// What the report says of a sealed message.
 struct Outline {
     forward_secrecy: ForwardSecrecy,
+    prekeys_left: usize,
     chunks: (u32, u32),
 }
 
@@ -367,13 +371,17 @@ impl<'a> Draft<'a> {
             {
                 return Err(SendError::NoForwardSecrecy(reason.clone()));
             }
-            let (item, outline) = self.seal(&prekey, rng)?;
+            let (item, mut outline) = self.seal(&prekey, rng)?;
             let entry = NewOutboxEntry {
                 item,
                 contact: self.contact.id,
             };
             match self.session.store.enqueue(&entry, self.now) {
-                Ok(leased) => return Ok((Work::new(self.session.store, leased), outline)),
+                Ok(leased) => {
+                    // One of them is this message's.
+                    outline.prekeys_left = pool.map_or(0, |pool| pool.len().saturating_sub(1));
+                    return Ok((Work::new(self.session.store, leased), outline));
+                }
                 Err(StoreError::PrekeyTaken) => {
                     if let (Ok(records), Ok(taken)) = (&mut pool, &prekey) {
                         records.retain(|record| record.id != taken.id);
@@ -438,6 +446,7 @@ impl<'a> Draft<'a> {
             .map(|zone| contact.mailbox_zone.as_ref().unwrap_or(zone));
         let outline = Outline {
             forward_secrecy,
+            prekeys_left: 0,
             chunks: (sealed.plan.k(), sealed.plan.n()),
         };
         let item = OutboxItem {
