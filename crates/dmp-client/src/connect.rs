@@ -1,17 +1,30 @@
 //! From a configuration to what a networked command works with: reader, writer, claim sender, profile (client.md 4, federation.md 3.2).
 //!
-//! It asks nobody: hosts are looked up when something is written.
+//! It asks nobody, but for the manifest of a cluster that is in use: without it nobody would know whom to ask. Hosts are looked up
+//! when something is written.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
 
+use dmp_core::id::UnixTime;
 use dmp_core::name::Zone;
+use dmp_core::record::ClusterManifest;
+use dmp_core::signed::Verified;
 use dmp_net::{Dnssec, Entry, PoolOptions, SystemFallback};
 
 use crate::agent::is_loopback;
+use crate::cluster::{
+    Anchor, Cluster, ClusterClaims, CompositeReader, DnsEndpoint, FetchError, HomeTransports,
+    InstallError, Refresh, RefreshError, Refreshed, fetch,
+};
 use crate::config::{Config, ConfigError};
-use crate::error::WriteError;
+use crate::error::{Fault, WriteError};
+use crate::floors::Floors;
 use crate::home::{Home, host_of_endpoint};
-use crate::mesh::{Applied, Operation, Pending, UpdateTarget, Writer};
+use crate::mesh::{
+    Applied, ClaimSender, Operation, Pending, Reader, SystemClock, UpdateTarget, Writer,
+};
 use crate::ops::{FirstUse, Profile, Provider, ProviderConfig, RotationPolicy, Strangers};
 use crate::publisher::{Publisher, Surroundings, publishers};
 use crate::reader::Resolvers;
@@ -42,9 +55,22 @@ pub enum ConnectError {
     /// Neither an endpoint nor a TSIG key.
     #[error("no endpoint is configured: nothing can be published")]
     NoEndpoint,
-    /// Cluster mode is on.
-    #[error("cluster_enabled is set, and this version does not write to clusters")]
-    Cluster,
+    /// Cluster mode is on, and no manifest says what the cluster is.
+    #[error("cluster {base}: {reason}")]
+    Manifest {
+        /// Its base domain.
+        base: String,
+        /// Why there is none.
+        reason: FetchError,
+    },
+    /// Cluster mode is on, and its manifest cannot be used.
+    #[error("cluster {base}: {reason}")]
+    Cluster {
+        /// Its base domain.
+        base: String,
+        /// Why not.
+        reason: InstallError,
+    },
     /// The TSIG settings do not make a key or name no server.
     #[error("{0}")]
     Tsig(#[from] WriteError),
@@ -57,10 +83,124 @@ impl ConnectError {
         match self {
             Self::Config(error) => error.code(),
             Self::NoEndpoint => "connect-no-endpoint",
-            Self::Cluster => "connect-cluster",
+            Self::Manifest { reason, .. } => reason.code(),
+            Self::Cluster { reason, .. } => reason.code(),
             Self::Tsig(_) => "connect-tsig",
         }
     }
+
+    /// Whose fault it is.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::Config(_) | Self::NoEndpoint | Self::Tsig(_) => Fault::Misuse,
+            Self::Manifest { reason, .. } => reason.fault(),
+            Self::Cluster { reason, .. } => reason.fault(),
+        }
+    }
+}
+
+/// How a home looks things up: the configured resolvers, and in cluster mode the cluster for the names in it.
+pub struct LookUps {
+    /// What operations read with.
+    pub reader: Arc<dyn Reader>,
+    /// The configured resolvers: addresses and name servers are always their business (federation.md W37).
+    pub resolvers: Resolvers,
+    /// The cluster, if one is in use.
+    pub cluster: Option<ClusterInUse>,
+}
+
+/// A cluster in use and what keeps its manifest fresh.
+pub struct ClusterInUse {
+    /// Its nodes.
+    pub cluster: Cluster,
+    /// Looks for a newer manifest.
+    pub refresh: Refresh,
+}
+
+impl LookUps {
+    /// What the configuration describes. In cluster mode the manifest is looked up first, and nothing stands in for it
+    /// (federation.md 4.2). `now` decides whether a saved token is still worth sending.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn open(
+        config: &Config,
+        home: &Home,
+        fallback: SystemFallback,
+        now: u64,
+    ) -> Result<Self, ConnectError> {
+        let resolvers = reader(config, fallback)?;
+        let outside: Arc<dyn Reader> = Arc::new(resolvers.clone());
+        let anchor = Anchor::of_config(config)?.filter(|_| config.cluster_active());
+        let Some(anchor) = anchor else {
+            return Ok(Self {
+                reader: outside,
+                resolvers,
+                cluster: None,
+            });
+        };
+        let base = || anchor.base.to_string();
+        let floors = Floors::of_home(home);
+        let fetched = fetch(outside.as_ref(), &anchor, &floors, UnixTime::new(now)).await;
+        let manifest = match fetched {
+            Ok(fetched) => fetched.manifest,
+            Err(reason) => {
+                let base = base();
+                return Err(ConnectError::Manifest { base, reason });
+            }
+        };
+        let cluster = match cluster(manifest, config, home, &resolvers) {
+            Ok(cluster) => cluster,
+            Err(reason) => {
+                let base = base();
+                return Err(ConnectError::Cluster { base, reason });
+            }
+        };
+        let inside = Arc::new(cluster.reader());
+        let interval = u64::try_from(config.cluster_refresh_interval).unwrap_or(0);
+        let zone = anchor.zone();
+        Ok(Self {
+            reader: Arc::new(CompositeReader::new(zone, inside, Arc::clone(&outside))),
+            resolvers,
+            cluster: Some(ClusterInUse {
+                refresh: Refresh::new(
+                    cluster.clone(),
+                    anchor,
+                    outside,
+                    floors,
+                    Duration::from_secs(interval),
+                ),
+                cluster,
+            }),
+        })
+    }
+}
+
+/// A cluster as a home uses it: nodes are found by its resolvers and get the tokens that are meant for them.
+///
+/// # Errors
+/// [`InstallError`]: an expired manifest, or the first node that cannot be spoken to by what the manifest says of it.
+pub fn cluster(
+    manifest: Verified<ClusterManifest>,
+    config: &Config,
+    home: &Home,
+    resolvers: &Resolvers,
+) -> Result<Cluster, InstallError> {
+    let clock = Arc::new(SystemClock);
+    let transports = transports(config, home, resolvers);
+    Cluster::new(manifest, Box::new(transports), clock)
+}
+
+/// How the nodes of a cluster are spoken to from a home.
+#[must_use]
+pub fn transports(config: &Config, home: &Home, resolvers: &Resolvers) -> HomeTransports {
+    let options = PoolOptions {
+        dnssec: dnssec(config),
+        ..PoolOptions::system()
+    };
+    let clock = Arc::new(SystemClock);
+    HomeTransports::new(config, home, resolvers.clone(), options, clock)
 }
 
 /// What a networked command works with.
@@ -68,29 +208,39 @@ pub struct Connection {
     /// Who the user is.
     pub profile: Profile,
     /// Look-ups.
-    pub reader: Resolvers,
+    pub reader: Arc<dyn Reader>,
+    /// The configured resolvers behind them.
+    pub resolvers: Resolvers,
     /// Changes to the own zone.
     pub writer: Box<dyn Writer>,
     /// Claims in other zones.
-    pub claims: DnsClaims,
-    /// What became of each publisher where several are configured: worth telling at the end.
-    pub outcomes: Outcomes,
+    pub claims: Box<dyn ClaimSender>,
+    /// What is left of writes when the command is done.
+    pub aftermath: Aftermath,
+    refresh: Option<Refresh>,
 }
 
 impl Connection {
     /// Chooses reader and writer as client.md 4.2 says; `now` decides whether a saved token is still worth sending.
-    pub fn new(
+    ///
+    /// # Errors
+    /// [`ConnectError`]. In cluster mode nothing stands in for a manifest that cannot be had.
+    pub async fn open(
         config: &Config,
         home: &Home,
         options: ConnectOptions,
         now: u64,
     ) -> Result<Self, ConnectError> {
-        if config.cluster_active() {
-            return Err(ConnectError::Cluster);
-        }
-        let reader = reader(config, options.system_fallback)?;
-        let node = || node_writer(config, home, &reader, now);
-        let (writer, outcomes) = match &config.publisher {
+        let LookUps {
+            reader,
+            resolvers,
+            cluster,
+        } = LookUps::open(config, home, options.system_fallback, now).await?;
+        let (cluster, refresh) = cluster
+            .map(|ClusterInUse { cluster, refresh }| (cluster, refresh))
+            .unzip();
+        let node = || node_writer(config, home, &resolvers, cluster.as_ref(), now);
+        let (writer, publishers) = match &config.publisher {
             None => (node()?, Outcomes::default()),
             Some(setting) => {
                 let surroundings = Surroundings {
@@ -104,7 +254,7 @@ impl Connection {
                         let writer: Box<dyn Writer> = match publisher {
                             Publisher::Node => node()?,
                             Publisher::Update { server, credential } => Box::new(UpdateServer {
-                                resolvers: reader.clone(),
+                                resolvers: resolvers.clone(),
                                 server,
                                 credential,
                             }),
@@ -126,25 +276,103 @@ impl Connection {
                 }
             }
         };
+        let mut profile = profile(config)?;
+        let claims = DnsClaims::new(resolvers.clone(), options.provider_dns_port);
+        let claims: Box<dyn ClaimSender> = match &cluster {
+            None => Box::new(claims),
+            Some(cluster) => {
+                go_by(&cluster.manifest(), &mut profile, config);
+                let zone = profile.mesh_zone.clone();
+                Box::new(ClusterClaims::new(cluster.clone(), zone, claims))
+            }
+        };
         Ok(Self {
-            profile: profile(config)?,
-            claims: DnsClaims::new(reader.clone(), options.provider_dns_port),
+            profile,
             reader,
+            resolvers,
             writer,
-            outcomes,
+            claims,
+            aftermath: Aftermath {
+                publishers,
+                cluster,
+            },
+            refresh,
         })
+    }
+
+    /// Begins a new run of a process that makes several: resolvers and nodes that were given up are asked again, and if it is time
+    /// the cluster's manifest is looked up. What came of that is returned; whatever it is, the connection works on.
+    pub async fn begin_run(&self) -> Option<Result<Refreshed, RefreshError>> {
+        self.reader.begin_run();
+        match &self.refresh {
+            Some(refresh) => refresh.if_due().await,
+            None => None,
+        }
     }
 }
 
-/// What the reference's keys describe: UPDATE with the TSIG key, else HTTP at the endpoint (client.md 4.2).
+/// What is left of writes when a command is done. Cloning shares it.
+#[derive(Clone, Default, Debug)]
+pub struct Aftermath {
+    publishers: Outcomes,
+    cluster: Option<Cluster>,
+}
+
+impl Aftermath {
+    /// Publishers and nodes that did not take everything although the writes succeeded through others, with the first reason.
+    /// Nodes of a cluster that have not answered are given `grace` (federation.md W27); what was told is forgotten.
+    pub async fn take_failures(&self, grace: Duration) -> Vec<(String, WriteError)> {
+        let publishers = self.publishers.take_failures().into_iter();
+        let mut failures: Vec<_> = publishers
+            .map(|(name, failure)| (format!("publisher {name}"), failure))
+            .collect();
+        if let Some(cluster) = &self.cluster {
+            cluster.settle(grace).await;
+            failures.extend(cluster.outcomes().take_failures());
+        }
+        failures
+    }
+}
+
+/// What a manifest adds to a profile: zones whose feeds are read (federation.md 3.2), and a node that takes claims in the own zone
+/// where the configuration names none.
+fn go_by(manifest: &ClusterManifest, profile: &mut Profile, config: &Config) {
+    if let ProviderConfig::Discovered { candidates, .. } = &mut profile.providers {
+        let hosts = manifest.nodes.iter().filter_map(|node| {
+            let host = host_of_endpoint(&node.http_endpoint)?;
+            Zone::parse(host).ok().filter(|_| is_name(host))
+        });
+        for zone in hosts {
+            if !candidates.contains(&zone) {
+                candidates.push(zone);
+            }
+        }
+    }
+    let is_stated = !config.tsig_dns_server.is_empty()
+        || (!config.local_node_dns_server.is_empty() && config.local_node_dns_port != 0);
+    let mut endpoints = manifest.nodes.iter().filter_map(|node| {
+        let endpoint: DnsEndpoint = node.dns_endpoint.as_ref()?.parse().ok()?;
+        Some(UpdateTarget::from(endpoint))
+    });
+    if let Some(first) = endpoints.next().filter(|_| !is_stated) {
+        profile.own_node = Some(first);
+    }
+}
+
+/// What the reference's keys describe: UPDATE with the TSIG key, else all nodes of the cluster, else HTTP at the endpoint
+/// (client.md 4.2).
 fn node_writer(
     config: &Config,
     home: &Home,
-    reader: &Resolvers,
+    resolvers: &Resolvers,
+    cluster: Option<&Cluster>,
     now: u64,
 ) -> Result<Box<dyn Writer>, ConnectError> {
-    if let Some(writer) = tsig_writer(config, reader)? {
+    if let Some(writer) = tsig_writer(config, resolvers)? {
         return Ok(Box::new(writer));
+    }
+    if let Some(cluster) = cluster {
+        return Ok(Box::new(cluster.writer()));
     }
     if config.endpoint.is_empty() {
         return Err(ConnectError::NoEndpoint);
@@ -159,11 +387,7 @@ fn node_writer(
 
 /// The look-ups that a configuration describes (client.md 4.1): pool, single resolver or system.
 pub fn reader(config: &Config, fallback: SystemFallback) -> Result<Resolvers, ConfigError> {
-    let dnssec = if config.dnssec_required {
-        Dnssec::Requested
-    } else {
-        Dnssec::Ignored
-    };
+    let dnssec = dnssec(config);
     let options = |base| PoolOptions { dnssec, ..base };
     let entries = resolver_entries(config)?;
     Ok(if config.dns_resolvers.is_empty() {
@@ -171,6 +395,14 @@ pub fn reader(config: &Config, fallback: SystemFallback) -> Result<Resolvers, Co
     } else {
         Resolvers::configured(entries, options(PoolOptions::default()), fallback)
     })
+}
+
+fn dnssec(config: &Config) -> Dnssec {
+    if config.dnssec_required {
+        Dnssec::Requested
+    } else {
+        Dnssec::Ignored
+    }
 }
 
 /// Whom look-ups ask: `dns_resolvers`, else `dns_host`, else the system's resolvers (client.md 4.1). At least one.
@@ -470,10 +702,15 @@ mod tests {
         assert_eq!(place(&config), Some(("127.0.0.1".into(), 25353)));
     }
 
+    fn connect(config: &Config) -> Result<(), ConnectError> {
+        let home = Home::at("/nonexistent");
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let open = Connection::open(config, &home, options(), 0);
+        runtime.unwrap().block_on(open).map(drop)
+    }
+
     #[test]
     fn a_connection_needs_an_endpoint_or_a_complete_key() {
-        let home = Home::at("/nonexistent");
-        let connect = |config: &Config| Connection::new(config, &home, options(), 0).map(drop);
         assert!(matches!(
             connect(&config(|_| {})),
             Err(ConnectError::NoEndpoint)
@@ -502,16 +739,19 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_is_refused_and_not_taken_for_a_single_node() {
+    fn a_cluster_that_is_pinned_wrongly_is_a_mistake_in_the_configuration() {
         let clustered = config(|config| {
             config.endpoint = "https://node.test".into();
             config.cluster_base_domain = "mesh.test".into();
             config.cluster_operator_spk = "aa".into();
             config.cluster_enabled = true;
         });
-        let refused =
-            Connection::new(&clustered, &Home::at("/nonexistent"), options(), 0).map(drop);
-        assert!(matches!(refused, Err(ConnectError::Cluster)));
+        let refused = connect(&clustered).unwrap_err();
+        assert!(
+            refused.to_string().contains("cluster_operator_spk"),
+            "{refused}"
+        );
+        assert_eq!(refused.fault(), Fault::Misuse);
     }
 
     #[test]

@@ -15,9 +15,10 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{Config, ConfigError};
 use crate::error::Obstacle;
+use crate::floors::FLOORS_FILE;
 
 /// Files of a home that nobody else may read (client.md 2), the reference's included.
-const PRIVATE_FILES: [&str; 12] = [
+const PRIVATE_FILES: [&str; 13] = [
     "config.yaml",
     "config.yaml.bak",
     "dnsmesh.db",
@@ -30,7 +31,11 @@ const PRIVATE_FILES: [&str; 12] = [
     "intros.db-wal",
     "intros.db-shm",
     "replay_cache.json",
+    FLOORS_FILE,
 ];
+
+/// The signed text of the last cluster manifest that the user kept.
+pub(crate) const MANIFEST_FILE: &str = "cluster_manifest.wire";
 
 /// Why the home directory or a file in it cannot be used. Every message names the path.
 #[derive(Debug, thiserror::Error)]
@@ -263,6 +268,17 @@ impl Home {
         change(&mut config);
         self.save_config(&config)?;
         Ok(config)
+    }
+
+    /// Replaces a file of the home in one step, mode 0600.
+    pub(crate) fn replace_file(&self, name: &str, content: &[u8]) -> Result<(), HomeError> {
+        private_file::replace(&self.dir.join(name), content)
+    }
+
+    /// Keeps the signed text of a cluster manifest, as the reference does (client.md 2).
+    pub fn save_manifest(&self, wire: &str) -> Result<PathBuf, HomeError> {
+        self.replace_file(MANIFEST_FILE, wire.as_bytes())?;
+        Ok(self.dir.join(MANIFEST_FILE))
     }
 
     /// Waits for the lock under which files of the home are changed or copied; it ends with the value.

@@ -5,12 +5,14 @@
 
 mod agent;
 pub mod backup;
+pub mod cluster;
 pub mod config;
 pub mod connect;
 pub mod credential;
 pub mod directory;
 pub mod doctor;
 pub mod error;
+pub mod floors;
 pub mod home;
 pub mod limits;
 pub mod mesh;

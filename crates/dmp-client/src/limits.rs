@@ -57,6 +57,13 @@ pub const ROUTE53_CHARACTERS: usize = 32_000;
 /// Time for the command that makes a name server read its files again.
 pub const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// One write to a cluster: until half of the nodes have answered (federation.md 4.3).
+pub const CLUSTER_WRITE_DEADLINE: Duration = Duration::from_secs(5);
+/// One query to a cluster: until all nodes have answered (federation.md 4.4). Longer than UDP and TCP beside it take, 4.2 s.
+pub const CLUSTER_READ_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a command that is done waits for nodes that have not answered yet (federation.md W27): as long as nobody minds.
+pub const CLUSTER_SETTLE: Duration = Duration::from_secs(1);
+
 /// Providers used per command (federation.md 3.2).
 pub const PROVIDERS_MAX: usize = 3;
 /// Queries in flight during one receive run (client.md 11).

@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dmp_core::id::UnixTime;
@@ -22,6 +23,20 @@ pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Reader: Send + Sync {
     /// All TXT values at an owner name, the strings of each record joined.
     fn txt<'a>(&'a self, owner: &'a OwnerName) -> Pending<'a, Lookup>;
+
+    /// Begins a new run of a process that makes several (`recv --follow`): who was given up in the last one is asked again
+    /// (client.md 11).
+    fn begin_run(&self) {}
+}
+
+impl<T: Reader + ?Sized> Reader for Arc<T> {
+    fn txt<'a>(&'a self, owner: &'a OwnerName) -> Pending<'a, Lookup> {
+        (**self).txt(owner)
+    }
+
+    fn begin_run(&self) {
+        (**self).begin_run();
+    }
 }
 
 /// One change to a zone (client.md 4.4).

@@ -47,12 +47,6 @@ impl Resolvers {
         }
     }
 
-    /// Begins a new run of a process that makes several (`recv --follow`): resolvers that timed out in the last one are asked
-    /// again, and `system` stands for what the system uses now (client.md 11).
-    pub fn begin_run(&self) {
-        self.pool.begin_run();
-    }
-
     /// The address of a server that takes UPDATE; `port` stands in where the target states none (federation.md 3.4).
     ///
     /// # Errors
@@ -86,5 +80,10 @@ impl Reader for Resolvers {
                 Err(_) => Lookup::Unreachable(format!("{owner} is not a DNS name")),
             }
         })
+    }
+
+    /// `system` stands for what the system uses then.
+    fn begin_run(&self) {
+        self.pool.begin_run();
     }
 }

@@ -56,6 +56,13 @@ impl Zone {
     }
 }
 
+/// A publishable name of at most 64 bytes is a zone.
+impl From<&DomainName> for Zone {
+    fn from(name: &DomainName) -> Self {
+        Self(name.0.to_ascii_lowercase())
+    }
+}
+
 impl fmt::Display for Zone {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)

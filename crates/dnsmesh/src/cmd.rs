@@ -80,7 +80,7 @@ pub(crate) fn run(args: Args) -> Exit {
                 if let Some(note) = context.beside.finish().await {
                     format.note(&note);
                 }
-                context.note_publishers();
+                context.note_failures().await;
                 context.note_damage();
                 Ok(exit)
             }

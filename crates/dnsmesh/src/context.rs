@@ -11,15 +11,15 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use dmp_client::config::{Config, ConfigError};
-use dmp_client::connect::{ConnectError, ConnectOptions, Connection};
+use dmp_client::connect::{Aftermath, ConnectError, ConnectOptions, Connection, LookUps};
 use dmp_client::error::{Obstacle, StoreError};
 use dmp_client::home::{Home, HomeError, Locations};
+use dmp_client::limits::CLUSTER_SETTLE;
 use dmp_client::mesh::{SystemClock, Unwatched};
 use dmp_client::ops::Session;
 use dmp_client::passphrase::{self, PassphraseError, Tripwire};
 use dmp_client::store::{Damage, Opening, Store};
 use dmp_client::takeover::{ReferenceHome, TakeoverError};
-use dmp_client::writer::Outcomes;
 use dmp_core::id::UnixTime;
 use dmp_core::keys::Identity;
 use dmp_net::SystemFallback;
@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 
 use crate::beside::Beside;
 use crate::cmd::credential;
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 use crate::prompt::{self, StandardInput};
 use crate::report::Format;
 use crate::terminal::Counter;
@@ -44,8 +44,8 @@ pub(crate) struct Context {
     pub(crate) format: Format,
     /// What is done beside the verb.
     pub(crate) beside: Beside,
-    /// What became of each publisher, once the verb went online.
-    publishers: OnceLock<Outcomes>,
+    /// What is left of writes, once the verb went online.
+    aftermath: OnceLock<Aftermath>,
     /// What the store has met of damaged rows, once it is open.
     damage: OnceLock<Damage>,
 }
@@ -119,9 +119,9 @@ impl Online {
             profile: &self.connection.profile,
             identity: &self.identity,
             store: &self.store,
-            reader: &self.connection.reader,
+            reader: self.connection.reader.as_ref(),
             writer: self.connection.writer.as_ref(),
-            claims: &self.connection.claims,
+            claims: self.connection.claims.as_ref(),
             clock: &SystemClock,
             watcher: &Counter,
         }
@@ -183,7 +183,7 @@ impl Context {
             environment,
             format,
             beside: Beside::default(),
-            publishers: OnceLock::new(),
+            aftermath: OnceLock::new(),
             damage: OnceLock::new(),
         })
     }
@@ -352,22 +352,27 @@ impl Context {
         Ok(store)
     }
 
-    /// Unlocks, opens the store and makes ready for the network. Nothing is asked yet.
-    pub(crate) fn go_online(&self, input: StandardInput) -> Result<Online, Failure> {
+    /// Unlocks, opens the store and makes ready for the network. Only the manifest of a cluster that is in use is looked up yet.
+    pub(crate) async fn go_online(&self, input: StandardInput) -> Result<Online, Failure> {
         let Unlocked { config, identity } = self.unlock(input)?;
-        self.online(config, identity)
+        self.online(config, identity).await
     }
 
     /// The same with keys that are at hand.
-    pub(crate) fn online(&self, config: Config, identity: Identity) -> Result<Online, Failure> {
+    pub(crate) async fn online(
+        &self,
+        config: Config,
+        identity: Identity,
+    ) -> Result<Online, Failure> {
         let unlocked = Unlocked { config, identity };
         let store = self.open_store(&unlocked)?;
         let Unlocked { config, identity } = unlocked;
         if let Some(warning) = credential::warning(&config, &self.home, now()) {
             self.format.note(&warning);
         }
-        let connection = Connection::new(&config, &self.home, self.environment.connect, now())?;
-        self.publishers.get_or_init(|| connection.outcomes.clone());
+        let options = self.environment.connect;
+        let connection = Connection::open(&config, &self.home, options, now()).await?;
+        self.aftermath.get_or_init(|| connection.aftermath.clone());
         if !config.cluster_active() && !config.cluster_base_domain.is_empty() {
             self.format.note(
                 "note: a cluster is pinned but not enabled; the mesh zone is the configured domain",
@@ -407,12 +412,13 @@ impl Context {
         failure.hint(obstacle.remedy())
     }
 
-    /// Tells which of several publishers did not take everything, although the verb may have succeeded through the others.
-    pub(crate) fn note_publishers(&self) {
-        let failures = self.publishers.get().map(Outcomes::take_failures);
-        for (name, failure) in failures.unwrap_or_default() {
-            self.format
-                .note(&format!("warning: publisher {name}: {failure}"));
+    /// Tells which of several publishers or nodes did not take everything, although the verb may have succeeded through the others.
+    pub(crate) async fn note_failures(&self) {
+        let Some(aftermath) = self.aftermath.get() else {
+            return;
+        };
+        for (name, failure) in aftermath.take_failures(CLUSTER_SETTLE).await {
+            self.format.note(&format!("warning: {name}: {failure}"));
         }
     }
 
@@ -473,8 +479,13 @@ impl From<StoreError> for Failure {
 
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
-        let failure = Self::new(Exit::User, error.code(), &error);
+        let failure = Self::new(error.fault(), error.code(), &error);
         match error {
+            ConnectError::Manifest { .. } | ConnectError::Cluster { .. } => failure
+                .hint("nothing was sent, and no single node is used instead of the cluster")
+                .hint(
+                    "`dnsmesh cluster status` looks at it; `dnsmesh cluster disable` goes back to the endpoint and your own domain",
+                ),
             ConnectError::NoEndpoint => {
                 failure.hint("set endpoint in the configuration, or run `dnsmesh tsig register`")
             }

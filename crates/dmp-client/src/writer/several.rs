@@ -10,12 +10,12 @@ use futures_util::future::join_all;
 use crate::error::WriteError;
 use crate::mesh::{Applied, Capacity, Operation, Pending, Writer};
 
-/// The first failure of each publisher, by the name it was given. Cloning shares them.
+/// The first failure of each publisher or node of a cluster, by the name it was given. Cloning shares them.
 #[derive(Clone, Debug, Default)]
 pub struct Outcomes(Arc<Mutex<BTreeMap<String, WriteError>>>);
 
 impl Outcomes {
-    /// Publishers that did not take everything, with the first reason; what was told is forgotten.
+    /// Those that did not take everything, with the first reason; what was told is forgotten.
     #[must_use]
     pub fn take_failures(&self) -> Vec<(String, WriteError)> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
@@ -23,7 +23,7 @@ impl Outcomes {
             .collect()
     }
 
-    fn note(&self, name: &str, failure: &WriteError) {
+    pub(crate) fn note(&self, name: &str, failure: &WriteError) {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         failures
             .entry(name.to_owned())

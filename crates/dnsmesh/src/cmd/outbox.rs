@@ -47,7 +47,7 @@ pub(super) async fn perform(context: &Context, command: OutboxCommand) -> Outcom
         }
         OutboxCommand::Retry { id, all } => retry::retry(context, id, all).await,
         OutboxCommand::Cancel { id } => {
-            let online = context.go_online(StandardInput::Free)?;
+            let online = context.go_online(StandardInput::Free).await?;
             let cancelled = cancel(&online.session(), OutboxId::new(id)).await?;
             Ok(Box::new(Taken(cancelled)))
         }

@@ -24,7 +24,7 @@ use crate::time::now;
 
 /// Fetches and decrypts what waits for this user.
 pub(crate) async fn recv(context: &Context, args: RecvArgs) -> Outcome {
-    let online = context.go_online(StandardInput::Free)?;
+    let online = context.go_online(StandardInput::Free).await?;
     let exit = if args.follow {
         follow::follow(context, online, &args).await?
     } else {

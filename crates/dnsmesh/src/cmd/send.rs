@@ -37,11 +37,12 @@ pub(crate) async fn send(context: &Context, args: SendArgs) -> Outcome {
     let is_piped = args.file.is_none() && args.message.as_deref() == Some(STANDARD_INPUT);
     // Before anything is asked: a file that cannot be read is no reason for a passphrase.
     let from_file = args.file.as_deref().map(read_file).transpose()?;
-    let online = Arc::new(context.go_online(if is_piped {
+    let input = if is_piped {
         StandardInput::Message
     } else {
         StandardInput::Free
-    })?);
+    };
+    let online = Arc::new(context.go_online(input).await?);
     let body = match from_file {
         Some(body) => body,
         None if is_piped => read(io::stdin().lock(), "standard input")?,

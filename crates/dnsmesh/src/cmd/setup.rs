@@ -30,7 +30,7 @@ pub(crate) async fn setup(context: &Context, args: SetupArgs) -> Outcome {
     let registered = node::credential(context, &args, &config, &unlocked.identity).await;
     let config = progress.step(Step::Credential, registered)?;
     let fresh = progress.changed.contains(&Step::Credential.name());
-    let online = context.online(config, unlocked.identity)?;
+    let online = context.online(config, unlocked.identity).await?;
     let published = records::identity(context, &online, &args, fresh).await;
     progress.step(Step::Identity, published)?;
     progress.step(Step::Prekeys, records::prekeys(&online, fresh).await)?;

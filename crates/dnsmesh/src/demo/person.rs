@@ -40,7 +40,7 @@ pub(super) struct Read {
 
 impl Person {
     /// Opens store and connection of a home that is configured and registered.
-    pub(super) fn open(name: &str, home: Home, identity: Identity) -> Result<Self, Failure> {
+    pub(super) async fn open(name: &str, home: Home, identity: Identity) -> Result<Self, Failure> {
         let config = home.load_config()?;
         let store = Store::open(home.dir(), &identity, UnixTime::new(now()))?;
         let options = ConnectOptions {
@@ -52,9 +52,9 @@ impl Person {
             reader,
             writer,
             claims,
-            outcomes: _,
-        } = Connection::new(&config, &home, options, now())?;
-        let witness = Witness::new(Box::new(reader), writer, Box::new(claims));
+            ..
+        } = Connection::open(&config, &home, options, now()).await?;
+        let witness = Witness::new(Box::new(reader), writer, claims);
         Ok(Self {
             name: name.to_owned(),
             home,

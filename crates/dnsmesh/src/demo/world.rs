@@ -95,7 +95,7 @@ impl World {
         let request = RegisterRequest::new(node, None, None, &[format!("{name}@{ZONE}")])?;
         let grant = tsig_register(&request, &identity).await?;
         grant.save(&home, &self.dns().ip().to_string(), self.dns().port())?;
-        Ok((Person::open(name, home, identity)?, grant.scope.len()))
+        Ok((Person::open(name, home, identity).await?, grant.scope.len()))
     }
 
     pub(super) fn zone(&self) -> &'static str {

@@ -1,6 +1,5 @@
 //! `contacts accept-key`: show what speaks for a contact's new keys, ask, and pin them (cli.md 3.16, federation.md 6.5).
 
-use dmp_client::connect;
 use dmp_client::ops::{KeyChangeError, KeyOffer, KeyProof, contacts_accept_key, contacts_new_key};
 use dmp_client::store::{Contact, Verification};
 use dmp_core::id::{Fingerprint, UnixTime};
@@ -29,10 +28,8 @@ pub(super) async fn accept_key(context: &Context, args: AcceptKeyArgs) -> Outcom
         )
     })?;
     let (Unlocked { config, .. }, store) = context.unlock_store(StandardInput::Free)?;
-    let (reader, own) = (
-        connect::reader(&config, context.system_fallback())?,
-        config.mesh_zone()?,
-    );
+    let own = config.mesh_zone()?;
+    let reader = context.look_ups(&config).await?.reader;
     let now = UnixTime::new(now());
     let offer = contacts_new_key(&store, &reader, &own, &args.name, accept, now).await?;
     for fact in facts(&offer) {

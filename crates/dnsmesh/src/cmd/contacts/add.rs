@@ -1,6 +1,5 @@
 //! `contacts add`: by hand, by an address that is looked up, or by an address URI (cli.md 3.3).
 
-use dmp_client::connect;
 use dmp_client::ops::{
     ContactError, Saved, Taken, contacts_add, contacts_add_fetched, contacts_add_uri,
     contacts_replace_fetched, identity_fetch,
@@ -87,7 +86,7 @@ async fn by_address(context: &Context, args: ContactArgs) -> Outcome {
         accept_fingerprint: args.accept_fingerprint.clone(),
     };
     let request = fetch_request(&config, &fetch)?;
-    let reader = connect::reader(&config, context.system_fallback())?;
+    let reader = context.look_ups(&config).await?.reader;
     let now = UnixTime::new(now());
     let mut fetched = identity_fetch(&reader, &request, now).await?;
     if let Some(label) = &args.label {

@@ -1,7 +1,6 @@
 //! `identity fetch`: look somebody up, and pin the keys if asked to (cli.md 3.2, client.md 6.2, 6.3).
 
 use dmp_client::config::Config;
-use dmp_client::connect;
 use dmp_client::ops::{
     ContactError, FetchError, FetchRequest, Fetched, Place, Saved, contacts_add_fetched,
     identity_fetch,
@@ -29,7 +28,7 @@ pub(crate) async fn fetch(context: &Context, args: FetchArgs) -> Outcome {
         (context.config()?, None)
     };
     let request = request(&config, &args)?;
-    let reader = connect::reader(&config, context.system_fallback())?;
+    let reader = context.look_ups(&config).await?.reader;
     let now = UnixTime::new(now());
     let fetched = identity_fetch(&reader, &request, now).await?;
     let saved = store

@@ -16,7 +16,7 @@ use crate::report::{Report, line};
 
 /// Brings the pool of one-time keys to the wanted size.
 pub(crate) async fn refresh(context: &Context, args: RefreshArgs) -> Outcome {
-    let online = context.go_online(StandardInput::Free)?;
+    let online = context.go_online(StandardInput::Free).await?;
     let request = RefreshRequest {
         count: args.count,
         lifetime: args.ttl,

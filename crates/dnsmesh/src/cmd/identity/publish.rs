@@ -14,7 +14,7 @@ use crate::report::{Report, line};
 
 /// Publishes the own identity record.
 pub(crate) async fn publish(context: &Context, args: PublishArgs) -> Outcome {
-    let online = context.go_online(StandardInput::Free)?;
+    let online = context.go_online(StandardInput::Free).await?;
     let versions = if args.advertise_v2 {
         Versions::new([1, 2]).unwrap_or_default()
     } else {

@@ -12,7 +12,7 @@ use crate::report::{Report, line};
 
 /// Publishes the revocation, after asking.
 pub(crate) async fn revoke(context: &Context, args: RevokeArgs) -> Outcome {
-    let online = context.go_online(StandardInput::Free)?;
+    let online = context.go_online(StandardInput::Free).await?;
     for warning in [
         "warning: a revocation is for ever: everybody who pinned this key stops trusting it, and nobody is told of another one",
         "to go on under a new key that your contacts can follow, use `dnsmesh identity rotate` instead",

@@ -34,7 +34,7 @@ pub(crate) async fn rotate(context: &Context, args: RotateArgs) -> Outcome {
     for warning in WARNINGS {
         context.format.note(warning);
     }
-    let online = context.go_online(StandardInput::Free)?;
+    let online = context.go_online(StandardInput::Free).await?;
     let session = online.session();
     let passphrase = new_passphrase(context, args.new_passphrase_file.as_deref())?;
     let new = Identity::derive(&passphrase, &online.config.salt()?)

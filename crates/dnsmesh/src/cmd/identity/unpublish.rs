@@ -11,7 +11,7 @@ use crate::report::{Report, line};
 
 /// Deletes the own records, each by its exact value.
 pub(crate) async fn unpublish(context: &Context) -> Outcome {
-    let online = context.go_online(StandardInput::Free)?;
+    let online = context.go_online(StandardInput::Free).await?;
     Ok(Box::new(Done(identity_unpublish(&online.session()).await?)))
 }
 

@@ -14,7 +14,7 @@ use crate::time::utc_of;
 
 /// Tries one message, all, or those whose time has come.
 pub(super) async fn retry(context: &Context, id: Option<i64>, all: bool) -> Outcome {
-    let online = context.go_online(StandardInput::Free)?;
+    let online = context.go_online(StandardInput::Free).await?;
     let selection = match id {
         Some(id) => {
             check(&online, id)?;

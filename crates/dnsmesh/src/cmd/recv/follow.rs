@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use dmp_client::cluster::{RefreshError, Refreshed};
 use dmp_client::error::StoreError;
 use dmp_client::limits::{FOLLOW_RUN_MIN, RECEIVE_DEADLINE};
 use dmp_client::mesh::system_random;
@@ -30,6 +31,7 @@ struct Told {
     outages: Outages,
     notes: Vec<String>,
     is_waiting_for_other: bool,
+    cluster: String,
 }
 
 /// Runs until the time is over, the reader of the output is gone, or the store fails. Ctrl-C ends the process from outside.
@@ -56,8 +58,10 @@ pub(super) async fn follow(
             return Ok(Exit::Done);
         }
         sleep_until(due).await;
-        // Resolvers that were given up for one run deserve another try.
-        online.connection.reader.begin_run();
+        // Resolvers that were given up for one run deserve another try, and a cluster may have changed.
+        if let Some(found) = online.connection.begin_run().await {
+            tell_cluster(context.format, found, &mut told);
+        }
         let left = end.map_or(RECEIVE_DEADLINE, |end| {
             end.saturating_duration_since(Instant::now())
         });
@@ -97,6 +101,19 @@ async fn send_due(online: &Online) -> Result<(), Failure> {
         outbox::advance(&online.session(), &AdvanceRequest::default()).await?;
     }
     Ok(())
+}
+
+/// Tells that a cluster has other nodes now, or once why that cannot be known.
+fn tell_cluster(format: Format, found: Result<Refreshed, RefreshError>, told: &mut Told) {
+    let note = match found {
+        Ok(Refreshed::Kept) => String::new(),
+        Ok(Refreshed::Moved { seq }) => format!("note: the cluster's manifest has seq {seq} now"),
+        Err(error) => format!("warning: the cluster goes on with the manifest it has: {error}"),
+    };
+    if !note.is_empty() && note != told.cluster {
+        format.note(&note);
+    }
+    told.cluster = note;
 }
 
 /// Tells what has changed since the last run.

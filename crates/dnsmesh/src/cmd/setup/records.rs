@@ -117,7 +117,7 @@ pub(super) fn zone_of(online: &Online) -> &Zone {
 }
 
 async fn look(online: &Online) -> OwnRecords {
-    let witness = ConfiguredResolvers(&online.connection.reader);
+    let witness = ConfiguredResolvers(online.connection.reader.as_ref());
     own_records(
         &witness,
         &online.connection.profile,
