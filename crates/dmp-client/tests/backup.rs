@@ -64,6 +64,7 @@ fn full_home(dir: &Path) -> (Home, Store) {
     };
     home.save_token(&token).unwrap();
     fs::write(home.dir().join("cluster_manifest.wire"), "v=dmp1;t=cluster").unwrap();
+    fs::write(home.dir().join("floors.json"), "{\"floors\": []}").unwrap();
     let store = Store::open(home.dir(), &identity(), NOW).unwrap();
     store.insert_contact(&NewContact::new("bob"), NOW).unwrap();
     store
@@ -129,6 +130,10 @@ fn a_restored_home_has_everything_and_remembers_what_is_over() {
     assert_eq!(
         fs::read(home.dir().join("cluster_manifest.wire")).unwrap(),
         b"v=dmp1;t=cluster"
+    );
+    assert_eq!(
+        fs::read(home.dir().join("floors.json")).unwrap(),
+        b"{\"floors\": []}"
     );
     assert_eq!(mode(home.dir()), 0o700);
     for path in content(home.dir()).keys() {

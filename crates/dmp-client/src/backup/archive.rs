@@ -10,11 +10,11 @@ use zeroize::Zeroizing;
 
 use super::{BackupError, read_private, write_new};
 use crate::config::Config;
-use crate::home::{Home, SavedToken, token_host};
+use crate::floors::FLOORS_FILE;
+use crate::home::{Home, MANIFEST_FILE, SavedToken, token_host};
 use crate::store::{STORE_FILE, Store};
 
 const CONFIG: &str = "config.yaml";
-const CLUSTER: &str = "cluster_manifest.wire";
 /// In front of the host names of tokens.
 const TOKENS: &str = "tokens/";
 
@@ -23,6 +23,7 @@ pub struct Bundle {
     config: Zeroizing<Vec<u8>>,
     store: Option<Zeroizing<Vec<u8>>>,
     cluster: Option<Zeroizing<Vec<u8>>>,
+    floors: Option<Zeroizing<Vec<u8>>>,
     /// By host.
     tokens: BTreeMap<String, Zeroizing<Vec<u8>>>,
 }
@@ -52,7 +53,8 @@ impl Bundle {
         Ok(Self {
             config: config.unwrap_or_default(),
             store: Some(Zeroizing::new(store.snapshot()?)),
-            cluster: read_private(&home.dir().join(CLUSTER))?,
+            cluster: read_private(&home.dir().join(MANIFEST_FILE))?,
+            floors: read_private(&home.dir().join(FLOORS_FILE))?,
             tokens,
         })
     }
@@ -82,7 +84,9 @@ impl Bundle {
                 .iter()
                 .map(|store| (STORE_FILE.to_owned(), store)),
         );
-        files.extend(self.cluster.iter().map(|wire| (CLUSTER.to_owned(), wire)));
+        for (name, content) in [(MANIFEST_FILE, &self.cluster), (FLOORS_FILE, &self.floors)] {
+            files.extend(content.iter().map(|content| (name.to_owned(), content)));
+        }
         let tokens = self.tokens.iter();
         files.extend(tokens.map(|(host, token)| (format!("{TOKENS}{host}.json"), token)));
         // One allocation: what a growing buffer leaves behind would not be zeroised.
@@ -112,6 +116,7 @@ impl Bundle {
             config: Zeroizing::default(),
             store: None,
             cluster: None,
+            floors: None,
             tokens: BTreeMap::new(),
         };
         let mut seen = Vec::new();
@@ -127,7 +132,8 @@ impl Bundle {
             match name.as_str() {
                 CONFIG => bundle.config = content,
                 STORE_FILE => bundle.store = Some(content),
-                CLUSTER => bundle.cluster = Some(content),
+                MANIFEST_FILE => bundle.cluster = Some(content),
+                FLOORS_FILE => bundle.floors = Some(content),
                 other => {
                     let host = other
                         .strip_prefix(TOKENS)
@@ -166,8 +172,10 @@ impl Bundle {
             write_new(&dir.join(STORE_FILE), store)?;
             Store::check_file(&dir.join(STORE_FILE))?;
         }
-        if let Some(wire) = &self.cluster {
-            write_new(&dir.join(CLUSTER), wire)?;
+        for (name, content) in [(MANIFEST_FILE, &self.cluster), (FLOORS_FILE, &self.floors)] {
+            if let Some(content) = content {
+                write_new(&dir.join(name), content)?;
+            }
         }
         write_new(&dir.join(CONFIG), &self.config)
     }

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod bounds;
+mod cluster;
 mod contacts;
 mod crash;
 mod doctor;
