@@ -412,6 +412,11 @@ impl Context {
         failure.hint(obstacle.remedy())
     }
 
+    /// How a configuration looks things up, for the verbs that only read: in cluster mode its manifest is looked up first.
+    pub(crate) async fn look_ups(&self, config: &Config) -> Result<LookUps, Failure> {
+        Ok(LookUps::open(config, &self.home, self.system_fallback(), now()).await?)
+    }
+
     /// Tells which of several publishers or nodes did not take everything, although the verb may have succeeded through the others.
     pub(crate) async fn note_failures(&self) {
         let Some(aftermath) = self.aftermath.get() else {
