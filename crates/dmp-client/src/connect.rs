@@ -79,7 +79,7 @@ pub enum ConnectError {
 impl ConnectError {
     /// The stable machine code (D32).
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::Config(error) => error.code(),
             Self::NoEndpoint => "connect-no-endpoint",

@@ -56,7 +56,7 @@ impl FloorError {
 
     /// The stable machine code (D32).
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::RolledBack { .. } => "floor-rolled-back",
             Self::Damaged { .. } => "floor-damaged",

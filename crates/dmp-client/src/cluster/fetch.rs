@@ -66,7 +66,7 @@ impl FetchError {
 
     /// The stable machine code (D32).
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::Absent(_) => "cluster-no-manifest",
             Self::Unreachable { .. } => "cluster-unreachable",
