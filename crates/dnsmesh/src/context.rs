@@ -370,9 +370,7 @@ impl Context {
         if let Some(warning) = credential::warning(&config, &self.home, now()) {
             self.format.note(&warning);
         }
-        let options = self.environment.connect;
-        let connection = Connection::open(&config, &self.home, options, now()).await?;
-        self.aftermath.get_or_init(|| connection.aftermath.clone());
+        let connection = self.connection(&config).await?;
         if !config.cluster_active() && !config.cluster_base_domain.is_empty() {
             self.format.note(
                 "note: a cluster is pinned but not enabled; the mesh zone is the configured domain",
@@ -410,6 +408,14 @@ impl Context {
         };
         failure.code = obstacle.code();
         failure.hint(obstacle.remedy())
+    }
+
+    /// What a configuration reads and writes with. What is left of writes is told when the verb has said what it has to.
+    pub(crate) async fn connection(&self, config: &Config) -> Result<Connection, Failure> {
+        let options = self.environment.connect;
+        let connection = Connection::open(config, &self.home, options, now()).await?;
+        self.aftermath.get_or_init(|| connection.aftermath.clone());
+        Ok(connection)
     }
 
     /// How a configuration looks things up, for the verbs that only read: in cluster mode its manifest is looked up first.

@@ -12,8 +12,8 @@ use dmp_client::error::WriteError;
 use dmp_client::floors::{FloorError, Floors};
 use dmp_client::home::Home;
 use dmp_client::mesh::{
-    Applied, Capacity, ClaimNotice, ClaimSender, Clock, Lookup, Message, Operation, Pending,
-    Reader, UpdateTarget, Writer,
+    Applied, Capacity, ClaimNotice, ClaimSender, Lookup, Message, Operation, Pending, Reader,
+    UpdateTarget, Writer,
 };
 use dmp_client::ops::{ReceiveRequest, SendRequest, Session, receive, send};
 use dmp_client::writer::MemoryZone;

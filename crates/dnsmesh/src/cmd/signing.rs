@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use dmp_client::config::Config;
-use dmp_client::connect::{self, Connection};
+use dmp_client::connect;
 use dmp_client::mesh::Writer;
 use dmp_client::signing::{
     self, Content, KeyError, PublishError, Published, SignedRecord, generate_key, read_key,
@@ -164,7 +164,7 @@ pub(super) async fn publish(context: &Context, args: &PublishRecordArgs) -> Outc
         Some(node) => Box::new(HttpWriter::new(node, Some(&operator_token(args)?))),
         None => {
             let config = context.config()?;
-            Connection::new(&config, &context.home, context.environment.connect, now())?.writer
+            context.connection(&config).await?.writer
         }
     };
     let mut done = Vec::new();
