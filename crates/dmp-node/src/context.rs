@@ -139,6 +139,7 @@ impl Context {
             settings.cleanup_interval,
             Arc::clone(&metrics),
         )?;
+        store.leave_tombstones(settings.tombstone_life());
         let access = Arc::new(Access::new(settings.claims.clone()));
         Ok(Arc::new(Self {
             live: ArcSwap::from_pointee(Live::new(settings)),
@@ -165,6 +166,7 @@ impl Context {
     /// threads, zone) must be as it was.
     pub fn configure(&self, settings: Settings) {
         self.access.configure(settings.claims.clone());
+        self.store.leave_tombstones(settings.tombstone_life());
         self.live.store(Arc::new(Live::new(settings)));
     }
 

@@ -122,6 +122,20 @@ pub const EXPIRY_TICK: Duration = Duration::from_secs(1);
 /// Expired rows deleted in one commit, so that an expiry wave never holds up writers.
 pub const EXPIRY_ROWS: usize = 4_096;
 
+/// Rows that share one millisecond in the digest at most: as many as a page of the default length, which reads one such
+/// group beyond its end. A million rows a second keep pace with the clock.
+pub const ROWS_PER_STAMP: usize = 1_024;
+/// Rows of a digest page that asks for no number, and at most (federation.md 4.9).
+pub const DIGEST_ROWS: usize = 1_000;
+/// See [`DIGEST_ROWS`].
+pub const DIGEST_ROWS_MOST: usize = 10_000;
+/// Deletes remembered for other nodes at most: a quarter of [`MAX_RECORDS`], and 50 MiB of memory. Beyond it the oldest
+/// are forgotten.
+pub const TOMBSTONES: usize = 1 << 19;
+/// Seconds by which a value must live longer at another node to be taken over again: what transfers and rounding add
+/// (federation.md 4.10).
+pub const REPLICATED_LIFE_SLACK: u64 = 5;
+
 /// Largest HTTP request body, in octets (node.md 6.1).
 pub const BODY_OCTETS: usize = 16_384;
 /// Time to send a request's header, and then its body (node.md 6.1).

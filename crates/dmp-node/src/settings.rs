@@ -58,6 +58,8 @@ pub struct Settings {
     pub claims: Claims,
     /// Bounds on what writers store.
     pub caps: Caps,
+    /// Whether other nodes take over what is stored here, so that deletes must leave a trace for them (D24).
+    pub replicates: bool,
 }
 
 /// Leading bits of an address that make a client (node.md 2.8).
@@ -116,6 +118,14 @@ pub struct Caps {
     pub max_database_bytes: Option<u64>,
 }
 
+impl Settings {
+    /// Seconds for which a delete is remembered at least: as long as a value may live elsewhere. `None`: it is not.
+    pub(crate) fn tombstone_life(&self) -> Option<u64> {
+        let life = self.caps.max_ttl.unwrap_or(limits::MAX_TTL).max(1);
+        self.replicates.then_some(life)
+    }
+}
+
 impl Default for Settings {
     /// Loopback, kernel-chosen port, `dmp.db` in the current directory, UPDATE off.
     fn default() -> Self {
@@ -141,6 +151,7 @@ impl Default for Settings {
             update: false,
             claims: Claims::default(),
             caps: Caps::default(),
+            replicates: false,
         }
     }
 }

@@ -458,6 +458,7 @@ pub(crate) fn settings(config: &Config, database: &Path, dns: SocketAddr) -> Set
             max_records: caps.max_records,
             max_database_bytes: caps.max_database_bytes,
         },
+        replicates: config.sync.token.is_some(),
         ..Settings::default()
     }
 }

@@ -80,7 +80,7 @@ pub(super) fn bound_sender(
         }
         let oldest = own.into_iter().min_by_key(|(_, value)| value.row);
         return Ok(oldest.map_or(0, |(at, value)| {
-            usize::from(draft.delete_value(&at, &value.text))
+            usize::from(draft.displace(&at, &value.text))
         }));
     }
     let share = per_name

@@ -112,7 +112,7 @@ impl Caps {
             let Some(displaced) = displaced else {
                 return Err(full);
             };
-            evicted += usize::from(draft.delete_value(owner, &displaced));
+            evicted += usize::from(draft.displace(owner, &displaced));
         }
         self.check_mailbox(draft, author, tag, owner, value, exemptions)?;
         Ok(evicted)

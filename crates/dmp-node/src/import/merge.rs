@@ -16,7 +16,8 @@ use super::source::{HeartbeatRow, RecordRow, Source, TokenRow, TsigRow};
 use crate::access::{Scope, ScopeKind};
 use crate::credentials::pattern_rows;
 use crate::federation::heartbeat;
-use crate::store::intake::{Incoming, Intake, Taken};
+use crate::store::intake::{Incoming, Intake, Taken, Written};
+use crate::store::offline::Position;
 use crate::zone::Owner;
 
 /// One import in progress.
@@ -29,11 +30,15 @@ pub(super) struct Merge<'t> {
 
 impl<'t> Merge<'t> {
     /// Reads what is there already.
-    pub(super) fn new(sql: &'t Transaction<'t>, now: u64, next_row: i64) -> rusqlite::Result<Self> {
+    pub(super) fn new(
+        sql: &'t Transaction<'t>,
+        millis: u64,
+        position: Position,
+    ) -> rusqlite::Result<Self> {
         Ok(Self {
             sql,
-            now: i64::try_from(now).unwrap_or(i64::MAX),
-            intake: Intake::new(sql, now, next_row)?,
+            now: i64::try_from(millis / 1000).unwrap_or(i64::MAX),
+            intake: Intake::new(sql, millis, position, Written::Unknown)?,
             report: Report::default(),
         })
     }
@@ -81,8 +86,8 @@ impl<'t> Merge<'t> {
         Ok(())
     }
 
-    /// The outcome, and the row id after the last one used.
-    pub(super) fn finish(mut self) -> rusqlite::Result<(Report, i64)> {
+    /// The outcome, and where the rows end.
+    pub(super) fn finish(mut self) -> rusqlite::Result<(Report, Position)> {
         let mut statement = self.sql.prepare(
             "SELECT pattern FROM tsig_pattern JOIN tsig_key ON tsig_key.name = tsig_pattern.key
              WHERE revoked = 0 AND (expires_at = 0 OR expires_at > ?1) AND subject <> ''
@@ -90,7 +95,7 @@ impl<'t> Merge<'t> {
         )?;
         let shared = statement.query_map([self.now], |row| row.get(0))?;
         self.report.shared_names = shared.collect::<Result<_, _>>()?;
-        Ok((self.report, self.intake.next_row()))
+        Ok((self.report, self.intake.position()))
     }
 
     fn record(&mut self, file: &Path, row: RecordRow) -> rusqlite::Result<()> {
@@ -107,7 +112,6 @@ impl<'t> Merge<'t> {
                     owner: &owner,
                     value: &row.value,
                     ttl: row.ttl,
-                    stored_ms: row.stored_ms,
                     expires_at: row.expires_at,
                 };
                 let taken = self.intake.take(&incoming)?;

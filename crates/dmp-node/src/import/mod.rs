@@ -96,22 +96,22 @@ pub fn import(
     let path = rehearsal
         .as_ref()
         .map_or(database.to_owned(), |copy| copy.path().join("rehearsal.db"));
-    let now = clock.seconds();
-    let mut target = Offline::open(&path, &[credentials::SCHEMA, heartbeat::SCHEMA], now)?;
-    let (serial, next_row) = (target.serial(), target.next_row());
+    let (millis, now) = (clock.millis(), clock.seconds());
+    let mut target = Offline::open(&path, &[credentials::SCHEMA, heartbeat::SCHEMA], millis)?;
+    let (serial, position) = (target.serial(), target.position());
     let sql = target.transaction()?;
-    let mut merge = merge::Merge::new(&sql, now, next_row)?;
+    let mut merge = merge::Merge::new(&sql, millis, position)?;
     for source in &sources {
         merge.take(source)?;
     }
-    let (mut report, next_row) = merge.finish()?;
+    let (mut report, position) = merge.finish()?;
     report.database = database.to_owned();
     report.dry_run = mode == Mode::DryRun;
     report.serial = serial;
     if report.records.added + report.records.extended > 0 {
         // The reference answers with the time of day, so a serial of now is never behind what it told anybody (D23).
         report.serial = offline::serial_after(serial, now as u32); // RFC 1982 serials wrap
-        offline::finish(&sql, report.serial, next_row)?;
+        offline::finish(&sql, report.serial, &position)?;
         offline::count_rows(&sql)?;
     }
     sql.commit()?;

@@ -22,9 +22,6 @@ const TABLES: [(&str, i64); 5] = [
     ("heartbeats_seen", 1),
 ];
 
-/// Below this a `stored_ts` is a number of seconds (node.md 5.4): as milliseconds it would lie in the year 2001.
-const SECONDS_BELOW: i64 = 1_000_000_000_000;
-
 /// A row of `heartbeats_seen`.
 pub(super) struct HeartbeatRow {
     pub(super) endpoint: String,
@@ -45,7 +42,6 @@ pub(super) struct RecordRow {
     pub(super) name: String,
     pub(super) value: String,
     pub(super) ttl: i64,
-    pub(super) stored_ms: i64,
     pub(super) expires_at: i64,
 }
 
@@ -128,30 +124,19 @@ impl Source {
         &self,
         each: &mut dyn FnMut(Result<RecordRow, String>) -> rusqlite::Result<()>,
     ) -> rusqlite::Result<()> {
-        let Some(has) = self.columns("records")? else {
+        if self.columns("records")?.is_none() {
             return Ok(());
-        };
-        let stored = has.or("stored_ts", "0");
-        let sql = format!(
-            "SELECT name, value, ttl, created_at, expires_at, {stored} FROM records ORDER BY created_at, rowid"
-        );
+        }
         self.each(
-            &sql,
+            "SELECT name, value, ttl, expires_at FROM records ORDER BY created_at, rowid",
             |row| {
                 let name = text(row, 0)?;
                 let read = || {
-                    let created_at = whole(row, 3)?;
-                    let stored_ms = match whole(row, 5)? {
-                        stored if stored <= 0 => created_at.saturating_mul(1000),
-                        stored if stored < SECONDS_BELOW => stored.saturating_mul(1000),
-                        stored => stored,
-                    };
                     Ok(RecordRow {
                         name: name.clone(),
                         value: text(row, 1)?,
                         ttl: whole(row, 2)?,
-                        stored_ms,
-                        expires_at: whole(row, 4)?,
+                        expires_at: whole(row, 3)?,
                     })
                 };
                 read().map_err(|_: Unreadable| Unreadable(name.clone()))

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::credentials;
 use crate::import::{Counts, Mode};
 use crate::store::OpenError;
-use crate::store::intake::{Incoming, Intake, Taken};
+use crate::store::intake::{Incoming, Intake, Taken, Written};
 use crate::store::offline::{self, Offline};
 use crate::zone::Owner;
 use text::{Entries, Entry, TextError};
@@ -105,15 +105,14 @@ pub fn load(request: &Request<'_>, clock: &Clock) -> Result<Report, LoadError> {
         .map_or(request.database.to_owned(), |scratch| {
             scratch.path().join("rehearsal.db")
         });
-    let now = clock.seconds();
-    let mut target = Offline::open(&path, &[credentials::SCHEMA], now)?;
-    let (before, next_row) = (target.serial(), target.next_row());
+    let millis = clock.millis();
+    let mut target = Offline::open(&path, &[credentials::SCHEMA], millis)?;
+    let (before, position) = (target.serial(), target.position());
     let sql = target.bulk_transaction()?;
     let mut loading = Loading {
         request,
-        now,
-        stored_ms: i64::try_from(clock.millis()).unwrap_or(i64::MAX),
-        intake: Intake::new(&sql, now, next_row)?,
+        now: millis / 1000,
+        intake: Intake::new(&sql, millis, position, Written::Now)?,
         report: Report {
             file: request.file.to_owned(),
             database: request.database.to_owned(),
@@ -124,12 +123,12 @@ pub fn load(request: &Request<'_>, clock: &Clock) -> Result<Report, LoadError> {
         serial: None,
     };
     loading.read(BufReader::with_capacity(PIECE, source))?;
-    let (mut report, serial, next_row) =
-        (loading.report, loading.serial, loading.intake.next_row());
+    let (mut report, serial, position) =
+        (loading.report, loading.serial, loading.intake.position());
     if report.records.added + report.records.extended > 0 {
         // A dump carries the serial under which it was served: it must not fall back where it is restored (D23).
         report.serial = offline::serial_after(before, serial.unwrap_or(before));
-        offline::finish(&sql, report.serial, next_row)?;
+        offline::finish(&sql, report.serial, &position)?;
         offline::count_rows(&sql)?;
     }
     if request.mode == Mode::Apply {
@@ -142,7 +141,6 @@ pub fn load(request: &Request<'_>, clock: &Clock) -> Result<Report, LoadError> {
 struct Loading<'a, 'c> {
     request: &'a Request<'a>,
     now: u64,
-    stored_ms: i64,
     intake: Intake<'c>,
     report: Report,
     /// Of the file's SOA record.
@@ -206,7 +204,6 @@ impl Loading<'_, '_> {
             owner: entry.owner,
             value: &value,
             ttl: signed(expires_at.saturating_sub(self.now)),
-            stored_ms: self.stored_ms,
             expires_at: signed(expires_at),
         })?;
         if let Taken::Refused(reason) = taken {

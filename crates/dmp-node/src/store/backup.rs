@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::offline::{self, serial_after};
+use super::offline::serial_after;
 use super::schema::{self, VERSION, is_ours, lock, sync_directory, with_suffix};
 use super::{OpenError, Store};
 use crate::clock::Clock;
@@ -171,12 +171,9 @@ fn prepare(from: &Path, copy: &Path, database: &Path, clock: &Clock) -> Result<(
     let now = clock.seconds() as u32; // RFC 1982 serials wrap
     let before = serial(database).unwrap_or(now);
     let transaction = sql.transaction()?;
-    let (own, next_row): (i64, i64) =
-        transaction.query_row("SELECT serial, next_row FROM state", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
+    let own: i64 = transaction.query_row("SELECT serial FROM state", [], |row| row.get(0))?;
     let next = serial_after(serial_after(own as u32, before), now);
-    offline::finish(&transaction, next, next_row)?;
+    transaction.execute("UPDATE state SET serial = ?1", [next])?;
     transaction.commit()?;
     sql.close().map_err(|(_, error)| error.into())
 }

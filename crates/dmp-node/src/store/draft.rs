@@ -3,12 +3,17 @@
 //! Record changes stay in memory until the whole group is written, so a refused request costs no disk access; SQL of
 //! other modules runs at once under a savepoint of its own.
 
+mod burial;
+
 use std::collections::HashMap;
 
+pub use burial::Replicated;
 use foldhash::quality::RandomState;
 use rusqlite::{Connection, params};
 
+use super::Shared;
 use super::schema::{ClockMark, State};
+use super::tombstones::{Mark, Tombstone};
 use crate::zone::{Owner, Value, ZoneIndex};
 
 /// Who wrote a value, as the per-writer quota counts it (D13).
@@ -35,21 +40,43 @@ struct NewRow {
     id: i64,
     owner: Owner,
     text: Box<str>,
+    life: Life,
+}
+
+/// How long a value lives, since when, and on whose account.
+#[derive(Clone, Copy)]
+struct Life {
     ttl: u64,
     expires_at: u64,
     writer: u64,
+    /// Unix milliseconds of the last client write; 0 if that is unknown.
+    written_at: u64,
+}
+
+/// A tombstone on its way into the file.
+struct Burial {
+    owner: Owner,
+    hash: [u8; 32],
+    tombstone: Tombstone,
 }
 
 /// One transaction inside the group of requests that share a commit. Nothing it does is visible outside before that.
 pub struct Draft<'w> {
     connection: &'w Connection,
-    zone: &'w ZoneIndex,
+    shared: &'w Shared,
     millis: u64,
+    /// Seconds for which a delete leaves a tombstone at least; `None`: deletes leave none.
+    tombstone_life: Option<u64>,
     /// Owner names that the group has looked at, with their places in `touched`.
     places: HashMap<Owner, usize, RandomState>,
     touched: Vec<Touched>,
     inserts: Vec<NewRow>,
     deletes: Vec<i64>,
+    burials: Vec<Burial>,
+    /// Rows of tombstones that end.
+    unburied: Vec<i64>,
+    /// Tombstones as the group leaves them, where that is not as it found them.
+    graves: HashMap<Mark, Option<Tombstone>, RandomState>,
     hooks: Vec<Hook>,
     state: State,
     notes_time: bool,
@@ -76,6 +103,10 @@ struct Request {
     before: Vec<(usize, Vec<Value>, bool)>,
     inserts: usize,
     deletes: usize,
+    burials: usize,
+    unburied: usize,
+    /// What `graves` had of each tombstone that it changed, in the order of the changes.
+    graves: Vec<(Mark, Option<Option<Tombstone>>)>,
     hooks: usize,
     savepoint: bool,
 }
@@ -83,18 +114,22 @@ struct Request {
 impl<'w> Draft<'w> {
     pub(super) fn new(
         connection: &'w Connection,
-        zone: &'w ZoneIndex,
+        shared: &'w Shared,
         millis: u64,
         state: State,
     ) -> Self {
         Self {
             connection,
-            zone,
+            shared,
             millis,
+            tombstone_life: shared.tombstone_life(),
             places: HashMap::default(),
             touched: Vec::new(),
             inserts: Vec::new(),
             deletes: Vec::new(),
+            burials: Vec::new(),
+            unburied: Vec::new(),
+            graves: HashMap::default(),
             hooks: Vec::new(),
             state,
             notes_time: false,
@@ -111,7 +146,7 @@ impl<'w> Draft<'w> {
 
     /// The index as the last commit left it.
     pub(crate) fn zone(&self) -> &ZoneIndex {
-        self.zone
+        &self.shared.zone
     }
 
     /// Unix milliseconds of the same moment.
@@ -136,7 +171,7 @@ impl<'w> Draft<'w> {
         let held = match self.places.get(owner) {
             Some(place) => self.touched[*place].values.iter().filter(is_held).count(),
             None => self
-                .zone
+                .zone()
                 .entry_at(owner, now)
                 .iter()
                 .filter(is_held)
@@ -151,52 +186,45 @@ impl<'w> Draft<'w> {
     }
 
     /// Appends `text` at `owner` for `ttl` seconds; an equal live value is replaced and moves to the end (node.md 5.2).
+    /// A tombstone of it ends (federation.md 4.9).
     pub fn publish(&mut self, owner: &Owner, text: &str, ttl: u64, writer: WriterTag) -> Published {
-        let now = self.now();
-        let id = self.state.next_row;
-        self.state.next_row += 1;
-        let expires_at = now.saturating_add(ttl);
-        let values = self.change(owner);
-        let mut published = Published::New;
-        let mut replaced = None;
-        if let Some(index) = values.iter().position(|value| &*value.text == text) {
-            let old = values.remove(index);
-            if old.expires_at > now {
-                published = Published::Refreshed;
-            }
-            replaced = Some(old.row);
-        }
-        values.push(Value {
-            text: text.into(),
-            expires_at,
-            row: id,
-            writer: writer.0,
-        });
-        self.deletes.extend(replaced);
-        self.inserts.push(NewRow {
-            id,
-            owner: owner.clone(),
-            text: text.into(),
+        let life = Life {
             ttl,
-            expires_at,
+            expires_at: self.now().saturating_add(ttl),
             writer: writer.0,
-        });
-        published
+            written_at: self.time_of_write(owner, text),
+        };
+        match self.put(owner, text, life) {
+            Some(_) => Published::Refreshed,
+            None => Published::New,
+        }
     }
 
-    /// Deletes the value equal to `text`; whether a live one was there.
+    /// Deletes the value equal to `text` on the word of who may: where deletes leave tombstones, this one does, also of a
+    /// value that has not come here yet. Whether a live one was there.
     pub fn delete_value(&mut self, owner: &Owner, text: &str) -> bool {
-        self.delete(owner, |value| &*value.text == text) > 0
+        let deleted = self.delete(owner, |value| &*value.text == text);
+        self.bury_own(owner, text, deleted.first());
+        !deleted.is_empty()
     }
 
-    /// Deletes every value of `owner`; how many live ones there were.
+    /// Deletes every value of `owner`, as [`Draft::delete_value`] does; how many live ones there were.
     pub fn delete_all(&mut self, owner: &Owner) -> usize {
-        self.delete(owner, |_| true)
+        let deleted = self.delete(owner, |_| true);
+        for value in &deleted {
+            self.bury_own(owner, &value.text, Some(value));
+        }
+        deleted.len()
+    }
+
+    /// Takes the value equal to `text` away to make room here: other nodes may keep it. Whether a live one was there.
+    pub(crate) fn displace(&mut self, owner: &Owner, text: &str) -> bool {
+        !self.delete(owner, |value| &*value.text == text).is_empty()
     }
 
     /// How many values the store holds with the changes made so far.
     pub(crate) fn rows(&self) -> u64 {
-        (self.zone.live_values() + self.inserts.len() as u64)
+        (self.shared.zone.live_values() + self.inserts.len() as u64)
             .saturating_sub(self.deletes.len() as u64)
     }
 
@@ -233,23 +261,51 @@ impl<'w> Draft<'w> {
         self.hooks.push(Box::new(hook));
     }
 
-    fn delete(&mut self, owner: &Owner, matches: impl Fn(&Value) -> bool) -> usize {
+    /// Takes the values that match away and gives the live ones among them.
+    fn delete(&mut self, owner: &Owner, matches: impl Fn(&Value) -> bool) -> Vec<Value> {
         let now = self.now();
         if !self.entry(owner).values.iter().any(&matches) {
-            return 0;
+            return Vec::new();
         }
-        let mut rows = Vec::new();
-        let mut live = 0;
-        self.change(owner).retain(|value| {
-            let gone = matches(value);
-            if gone {
-                rows.push(value.row);
-                live += usize::from(value.expires_at > now);
-            }
-            !gone
+        let values = self.change(owner);
+        let (mut gone, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(values).into_iter().partition(matches);
+        *values = kept;
+        self.deletes.extend(gone.iter().map(|value| value.row));
+        gone.retain(|value| value.expires_at > now);
+        gone
+    }
+
+    /// Puts a value at the end of those of `owner`, in the place of an equal one; gives that if it was live.
+    fn put(&mut self, owner: &Owner, text: &str, life: Life) -> Option<Value> {
+        let now = self.now();
+        let id = self.take_row();
+        let values = self.change(owner);
+        let replaced = values
+            .iter()
+            .position(|value| &*value.text == text)
+            .map(|index| values.remove(index));
+        values.push(Value {
+            text: text.into(),
+            expires_at: life.expires_at,
+            row: id,
+            writer: life.writer,
         });
-        self.deletes.extend(rows);
-        live
+        self.deletes
+            .extend(replaced.as_ref().map(|value| value.row));
+        self.inserts.push(NewRow {
+            id,
+            owner: owner.clone(),
+            text: text.into(),
+            life,
+        });
+        replaced.filter(|value| value.expires_at > now)
+    }
+
+    fn take_row(&mut self) -> i64 {
+        let row = self.state.next_row;
+        self.state.next_row += 1;
+        row
     }
 
     /// Where in `touched` the owner name stands.
@@ -260,7 +316,7 @@ impl<'w> Draft<'w> {
         let place = self.touched.len();
         self.touched.push(Touched {
             owner: owner.clone(),
-            values: self.zone.entry(owner, self.millis / 1000),
+            values: self.shared.zone.entry(owner, self.millis / 1000),
             is_changed: false,
             request: 0,
         });
@@ -291,6 +347,8 @@ impl<'w> Draft<'w> {
             number: self.request.number + 1,
             inserts: self.inserts.len(),
             deletes: self.deletes.len(),
+            burials: self.burials.len(),
+            unburied: self.unburied.len(),
             hooks: self.hooks.len(),
             ..Request::default()
         };
@@ -317,6 +375,14 @@ impl<'w> Draft<'w> {
         }
         self.inserts.truncate(self.request.inserts);
         self.deletes.truncate(self.request.deletes);
+        self.burials.truncate(self.request.burials);
+        self.unburied.truncate(self.request.unburied);
+        for (mark, before) in std::mem::take(&mut self.request.graves).into_iter().rev() {
+            match before {
+                Some(before) => self.graves.insert(mark, before),
+                None => self.graves.remove(&mark),
+            };
+        }
         self.hooks.truncate(self.request.hooks);
         for (place, values, is_changed) in std::mem::take(&mut self.request.before) {
             let touched = &mut self.touched[place];
@@ -338,23 +404,28 @@ impl<'w> Draft<'w> {
 
     /// Writes the group and makes it durable. `Ok` with nothing to write costs no disk access.
     pub(super) fn commit(&mut self) -> rusqlite::Result<()> {
-        if !self.inserts.is_empty() || !self.deletes.is_empty() {
+        let new_rows = self.inserts.len() + self.burials.len();
+        if new_rows > 0 || !self.deletes.is_empty() || !self.unburied.is_empty() {
             self.begin()?;
+            let mut stamps = self.shared.stamps().begin(self.millis, new_rows);
             let mut insert = self.connection.prepare_cached(
-                "INSERT INTO record (id, owner, value, ttl, stored_ms, expires_at, writer) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO record (id, owner, value, ttl, stored_ms, expires_at, writer, written_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?;
             let mut owner = String::new();
             for row in &self.inserts {
                 owner.clear();
                 row.owner.write(&mut owner);
+                let stamp = stamps.take(self.millis);
                 insert.execute(params![
                     row.id,
                     owner,
                     row.text,
-                    row.ttl as i64,
-                    self.millis as i64,
-                    row.expires_at as i64,
-                    row.writer as i64, // the bits of the tag; SQLite knows signed integers only
+                    row.life.ttl as i64,
+                    stamp as i64,
+                    row.life.expires_at as i64,
+                    row.life.writer as i64, // the bits of the tag; SQLite knows signed integers only
+                    (row.life.written_at != stamp).then_some(row.life.written_at as i64),
                 ])?;
             }
             let mut delete = self
@@ -363,6 +434,8 @@ impl<'w> Draft<'w> {
             for row in &self.deletes {
                 delete.execute([row])?;
             }
+            self.write_tombstones(&mut stamps)?;
+            self.state.stamp = stamps.last();
             self.write_state()?;
         }
         if self.begun {
@@ -386,15 +459,17 @@ impl<'w> Draft<'w> {
             next_row,
             live,
             clock,
+            stamp,
         } = self.state;
-        let sql =
-            "UPDATE state SET serial = ?1, next_row = ?2, live = ?3, clock_at = ?4, clock_row = ?5";
+        let sql = "UPDATE state
+            SET serial = ?1, next_row = ?2, live = ?3, clock_at = ?4, clock_row = ?5, stamp = ?6";
         self.connection.prepare_cached(sql)?.execute(params![
             serial,
             next_row,
             live as i64,
             clock.at as i64,
-            clock.row
+            clock.row,
+            stamp as i64
         ])?;
         Ok(())
     }
@@ -414,10 +489,17 @@ impl<'w> Draft<'w> {
     /// Makes a committed group visible and gives the hooks to run and the state that is in the file now.
     pub(super) fn publish_group(self) -> (Vec<Hook>, State) {
         for touched in self.touched.iter().filter(|touched| touched.is_changed) {
-            self.zone
+            self.shared
+                .zone
                 .replace(&touched.owner, &touched.values, self.millis / 1000);
         }
-        self.zone.set_serial(self.state.serial);
+        self.shared.zone.set_serial(self.state.serial);
+        if !self.graves.is_empty() {
+            let mut tombstones = self.shared.tombstones_mut();
+            for (mark, tombstone) in self.graves {
+                tombstones.set(mark, tombstone);
+            }
+        }
         (self.hooks, self.state)
     }
 

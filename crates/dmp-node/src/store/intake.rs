@@ -9,19 +9,29 @@ use std::collections::hash_map::Entry;
 use rusqlite::{Connection, params};
 use sha2::{Digest, Sha256};
 
+use super::offline::Position;
+use super::tombstones::{Mark as Buried, Tombstones, hash_of};
 use crate::limits::{NAME_CONTENT, VALUE_OCTETS, VALUE_OVERHEAD};
 use crate::zone::Owner;
 
 /// A value at a name, or a name alone, as 128 bits of a hash: a million of them fit in memory.
 type Mark = [u8; 16];
 
-/// A value to add; times are Unix seconds, `stored_ms` milliseconds.
+/// A value to add; times are Unix seconds.
 pub(crate) struct Incoming<'a> {
     pub(crate) owner: &'a Owner,
     pub(crate) value: &'a str,
     pub(crate) ttl: i64,
-    pub(crate) stored_ms: i64,
     pub(crate) expires_at: i64,
+}
+
+/// When the values of an intake were written, as far as deletes are concerned (D24).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// By whoever runs the intake: what was deleted before comes back.
+    Now,
+    /// At some time: what was deleted here stays so.
+    Unknown,
 }
 
 /// What became of a value.
@@ -33,7 +43,7 @@ pub(crate) enum Taken {
     Extended,
     /// It was there.
     Present,
-    /// Its life is over.
+    /// Its life is over, or it was deleted here.
     Expired,
     /// It is not there, for this reason.
     Refused(&'static str),
@@ -50,19 +60,30 @@ struct Held {
 /// Values on their way into the file, inside a transaction of the caller's.
 pub(crate) struct Intake<'c> {
     sql: &'c Connection,
+    millis: u64,
     now: i64,
-    next_row: i64,
+    position: Position,
+    written: Written,
+    tombstones: Tombstones,
     held: HashMap<Mark, Held>,
     content: HashMap<Mark, u64>,
 }
 
 impl<'c> Intake<'c> {
     /// Reads what is there already.
-    pub(crate) fn new(sql: &'c Connection, now: u64, next_row: i64) -> rusqlite::Result<Self> {
+    pub(crate) fn new(
+        sql: &'c Connection,
+        millis: u64,
+        position: Position,
+        written: Written,
+    ) -> rusqlite::Result<Self> {
         let mut intake = Self {
             sql,
-            now: i64::try_from(now).unwrap_or(i64::MAX),
-            next_row,
+            millis,
+            now: i64::try_from(millis / 1000).unwrap_or(i64::MAX),
+            position,
+            written,
+            tombstones: Tombstones::load(sql)?,
             held: HashMap::new(),
             content: HashMap::new(),
         };
@@ -81,9 +102,9 @@ impl<'c> Intake<'c> {
         Ok(intake)
     }
 
-    /// Row id after the last one used.
-    pub(crate) fn next_row(&self) -> i64 {
-        self.next_row
+    /// Where the rows of this intake end.
+    pub(crate) fn position(&self) -> Position {
+        self.position
     }
 
     /// Adds one value.
@@ -92,12 +113,13 @@ impl<'c> Intake<'c> {
             owner,
             value,
             ttl,
-            stored_ms,
             expires_at,
         } = *incoming;
-        if expires_at <= self.now {
+        if expires_at <= self.now || !self.exhume(owner, value)? {
             return Ok(Taken::Expired);
         }
+        // As it stands in the file: the time of the row, or not known.
+        let written_at = (self.written == Written::Unknown).then_some(0);
         let owner = owner.to_string();
         let vacant = match self.held.entry(mark(&owner, Some(value))) {
             Entry::Occupied(mut held) => {
@@ -105,12 +127,13 @@ impl<'c> Intake<'c> {
                 if held.expires_at >= expires_at {
                     return Ok(Taken::Present);
                 }
-                held.expires_at = expires_at;
-                let update =
-                    "UPDATE record SET ttl = ?2, stored_ms = ?3, expires_at = ?4 WHERE id = ?1";
+                let (row, stamp) = self.position.take(self.millis);
+                let update = "UPDATE record SET id = ?2, ttl = ?3, stored_ms = ?4, expires_at = ?5, written_at = ?6
+                              WHERE id = ?1";
                 self.sql
                     .prepare_cached(update)?
-                    .execute(params![held.row, ttl, stored_ms, expires_at])?;
+                    .execute(params![held.row, row, ttl, stamp, expires_at, written_at])?;
+                (held.row, held.expires_at) = (row, expires_at);
                 // One that came twice is one value, counted where it was added.
                 let taken = if held.is_new {
                     Taken::Present
@@ -133,23 +156,37 @@ impl<'c> Intake<'c> {
             ));
         }
         *content += size(value);
+        let (row, stamp) = self.position.take(self.millis);
         vacant.insert(Held {
-            row: self.next_row,
+            row,
             expires_at,
             is_new: true,
         });
-        let insert = "INSERT INTO record (id, owner, value, ttl, stored_ms, expires_at, writer)
-                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)";
+        let insert =
+            "INSERT INTO record (id, owner, value, ttl, stored_ms, expires_at, writer, written_at)
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7)";
         self.sql.prepare_cached(insert)?.execute(params![
-            self.next_row,
-            owner,
-            value,
-            ttl,
-            stored_ms,
-            expires_at
+            row, owner, value, ttl, stamp, expires_at, written_at
         ])?;
-        self.next_row += 1;
         Ok(Taken::Added)
+    }
+
+    /// Whether the value may be there: none that was deleted, unless it is written anew, which ends its tombstone.
+    fn exhume(&mut self, owner: &Owner, value: &str) -> rusqlite::Result<bool> {
+        if self.tombstones.is_empty() {
+            return Ok(true);
+        }
+        let buried = Buried::new(owner, &hash_of(value));
+        let Some(tombstone) = self.tombstones.find(&buried) else {
+            return Ok(true);
+        };
+        if self.written == Written::Unknown && tombstone.expires_at as i64 > self.now {
+            return Ok(false);
+        }
+        let delete = "DELETE FROM tombstone WHERE id = ?1";
+        self.sql.prepare_cached(delete)?.execute([tombstone.row])?;
+        self.tombstones.set(buried, None);
+        Ok(true)
     }
 }
 

@@ -4,18 +4,21 @@
 //! Many closures share one commit (group commit). The store decides nothing about rights; the closures do.
 
 mod backup;
+mod digest;
 mod draft;
 pub(crate) mod intake;
 mod loading;
 pub(crate) mod offline;
 mod patience;
 mod schema;
+mod stamps;
+mod tombstones;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{self, SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -23,7 +26,8 @@ use rusqlite::Connection;
 use thiserror::Error;
 
 pub use backup::{BackupError, restore};
-pub use draft::{Draft, Published, WriterTag};
+pub use digest::{Cursor, Deletes, DigestRow, InvalidCursor, Page, Standing, StoredValue};
+pub use draft::{Draft, Published, Replicated, WriterTag};
 pub(crate) use schema::{is_ours, refuse_if_in_use};
 
 use crate::clock::Clock;
@@ -31,6 +35,8 @@ use crate::limits;
 use crate::metrics::Metrics;
 use crate::zone::ZoneIndex;
 use patience::Patience;
+use stamps::Stamps;
+use tombstones::Tombstones;
 use writer::{Job, Message, Task};
 
 /// Why the store does not open. Every text names the file and what to do.
@@ -130,8 +136,44 @@ pub struct Store {
     condition: Arc<AtomicU8>,
     draining: AtomicBool,
     reader: Mutex<Connection>,
+    /// For what other nodes read; opened when the first asks.
+    replica_reader: Mutex<Option<Connection>>,
+    shared: Arc<Shared>,
     path: PathBuf,
     metrics: Arc<Metrics>,
+}
+
+/// What the writer thread and the threads that read have in common.
+#[derive(Debug)]
+struct Shared {
+    zone: Arc<ZoneIndex>,
+    clock: Clock,
+    stamps: Mutex<Stamps>,
+    tombstones: RwLock<Tombstones>,
+    /// Seconds for which a delete leaves a tombstone at least; 0: deletes leave none.
+    tombstone_life: AtomicU64,
+}
+
+impl Shared {
+    fn stamps(&self) -> MutexGuard<'_, Stamps> {
+        self.stamps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tombstones(&self) -> RwLockReadGuard<'_, Tombstones> {
+        self.tombstones
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tombstones_mut(&self) -> RwLockWriteGuard<'_, Tombstones> {
+        self.tombstones
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tombstone_life(&self) -> Option<u64> {
+        Some(self.tombstone_life.load(Ordering::Acquire)).filter(|life| *life > 0)
+    }
 }
 
 impl Store {
@@ -147,18 +189,28 @@ impl Store {
         cleanup: Duration,
         metrics: Arc<Metrics>,
     ) -> Result<Self, OpenError> {
-        let opened = schema::open(path, schema, clock.seconds())?;
+        let opened = schema::open(path, schema, clock.millis())?;
         let patience = Patience::new(&clock, opened.state.clock);
         let now = clock.seconds();
         let trusted = patience.is_trusting().then_some(now);
         let expired = loading::load(&opened, path, &zone, now, trusted)?;
         let reader = schema::open_reader(path)?;
+        let tombstones = Tombstones::load(&opened.connection);
+        let shared = Arc::new(Shared {
+            zone,
+            clock,
+            stamps: Mutex::new(Stamps::after(opened.state.stamp)),
+            tombstones: RwLock::new(tombstones.map_err(|error| OpenError::Sqlite {
+                path: path.into(),
+                error,
+            })?),
+            tombstone_life: AtomicU64::new(0),
+        });
         let condition = Arc::new(AtomicU8::new(0));
         let (queue, messages) = mpsc::sync_channel(limits::WRITER_QUEUE);
         let writer = writer::Writer::new(
             opened,
-            zone,
-            clock,
+            Arc::clone(&shared),
             Arc::clone(&condition),
             expired,
             cleanup,
@@ -178,6 +230,8 @@ impl Store {
             condition,
             draining: AtomicBool::new(false),
             reader: Mutex::new(reader),
+            replica_reader: Mutex::new(None),
+            shared,
             path: path.into(),
             metrics,
         })
@@ -257,6 +311,13 @@ impl Store {
             path: self.path.clone(),
             error,
         })
+    }
+
+    /// Lets every delete from now on leave a tombstone for `life` seconds at least, which other nodes are told of; with
+    /// `None`, deletes leave none. Those that are there stay in force.
+    pub fn leave_tombstones(&self, life: Option<u64>) {
+        let life = life.unwrap_or(0);
+        self.shared.tombstone_life.store(life, Ordering::Release);
     }
 
     /// An error while users' writes are not taken. The operator's go on.

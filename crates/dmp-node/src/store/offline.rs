@@ -8,19 +8,23 @@ use rusqlite::{Transaction, TransactionBehavior, params};
 
 use super::OpenError;
 use super::schema::{self, Opened};
+use super::stamps::Run;
 
 /// An open file that no node can open meanwhile.
 pub(crate) struct Offline(Opened);
 
 impl Offline {
-    /// Opens or creates the file; [`OpenError::InUse`] while a node runs on it.
-    pub(crate) fn open(path: &Path, schema: &[&str], now: u64) -> Result<Self, OpenError> {
-        schema::open(path, schema, now).map(Self)
+    /// Opens or creates the file at the time `millis`; [`OpenError::InUse`] while a node runs on it.
+    pub(crate) fn open(path: &Path, schema: &[&str], millis: u64) -> Result<Self, OpenError> {
+        schema::open(path, schema, millis).map(Self)
     }
 
-    /// Row id for the next new record. Every later one is higher; [`finish`] stores where they end.
-    pub(crate) fn next_row(&self) -> i64 {
-        self.0.state.next_row
+    /// Where new rows begin; [`finish`] stores where they end.
+    pub(crate) fn position(&self) -> Position {
+        Position {
+            next_row: self.0.state.next_row,
+            run: Run::after(self.0.state.stamp),
+        }
     }
 
     /// SOA serial of the content.
@@ -45,11 +49,31 @@ impl Offline {
     }
 }
 
-/// Stores where row ids and serial have got to.
-pub(crate) fn finish(sql: &Transaction<'_>, serial: u32, next_row: i64) -> rusqlite::Result<()> {
+/// What the next new row gets; it rises from row to row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Position {
+    next_row: i64,
+    run: Run,
+}
+
+impl Position {
+    /// Row id and `stored_ms` of a row that is written at `millis`.
+    pub(super) fn take(&mut self, millis: u64) -> (i64, i64) {
+        let row = self.next_row;
+        self.next_row += 1;
+        (row, self.run.take(millis) as i64)
+    }
+}
+
+/// Stores where serial, row ids and stamps have got to.
+pub(crate) fn finish(
+    sql: &Transaction<'_>,
+    serial: u32,
+    position: &Position,
+) -> rusqlite::Result<()> {
     sql.execute(
-        "UPDATE state SET serial = ?1, next_row = ?2",
-        params![serial, next_row],
+        "UPDATE state SET serial = ?1, next_row = ?2, stamp = ?3",
+        params![serial, position.next_row, position.run.last() as i64],
     )
     .map(drop)
 }

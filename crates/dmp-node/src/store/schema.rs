@@ -1,7 +1,9 @@
 //! The file: how it is recognised, created, checked and read at start.
 //!
-//! Layout: `record` grows at its end (integer row id, no second index), which is what makes a durable commit of many
-//! small writes one short sequential write; the index in memory knows the row of every value.
+//! Layout: `record` and `tombstone` grow at their end (integer row id, no second index), which is what makes a durable
+//! commit of many small writes one short sequential write; the index in memory knows the row of every value. Row ids and
+//! `stored_ms` rise together ([`super::stamps`]). `written_at` is the millisecond of the last client write where that is
+//! not `stored_ms`, 0 if it is unknown (federation.md 4.9).
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Write};
@@ -11,12 +13,13 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use super::OpenError;
+use super::stamps::Run;
 use crate::limits;
 
 /// "dmpn": marks a database as this node's, in the file header where it is read before SQLite touches the file.
 const APPLICATION_ID: u32 = 0x646d_706e;
 /// Newest layout this program reads and the one it writes.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 /// What the first sixteen octets of every SQLite database are.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
@@ -28,7 +31,16 @@ CREATE TABLE record (
     ttl INTEGER NOT NULL,
     stored_ms INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
-    writer INTEGER NOT NULL
+    writer INTEGER NOT NULL,
+    written_at INTEGER
+);
+CREATE TABLE tombstone (
+    id INTEGER PRIMARY KEY,
+    owner TEXT NOT NULL,
+    hash BLOB NOT NULL,
+    deleted_at INTEGER NOT NULL,
+    stored_ms INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
 );
 CREATE TABLE state (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -36,7 +48,8 @@ CREATE TABLE state (
     next_row INTEGER NOT NULL,
     live INTEGER NOT NULL DEFAULT 0,
     clock_at INTEGER NOT NULL DEFAULT 0,
-    clock_row INTEGER NOT NULL DEFAULT 0
+    clock_row INTEGER NOT NULL DEFAULT 0,
+    stamp INTEGER NOT NULL DEFAULT 0
 );";
 
 /// From version 1: a hint how many values there are, and the clock that expiry trusts.
@@ -47,6 +60,20 @@ ALTER TABLE state ADD COLUMN clock_at INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE state ADD COLUMN clock_row INTEGER NOT NULL DEFAULT 0;
 PRAGMA user_version = 2;
 COMMIT;";
+
+/// From version 2: what replication needs.
+const TO_VERSION_3: &str = "
+ALTER TABLE record ADD COLUMN written_at INTEGER;
+ALTER TABLE state ADD COLUMN stamp INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE tombstone (
+    id INTEGER PRIMARY KEY,
+    owner TEXT NOT NULL,
+    hash BLOB NOT NULL,
+    deleted_at INTEGER NOT NULL,
+    stored_ms INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+);
+PRAGMA user_version = 3;";
 
 /// The writer's view of an open file.
 pub(super) struct Opened {
@@ -63,6 +90,8 @@ pub(super) struct State {
     pub(super) serial: u32,
     /// Id of the next new row; every later one is higher.
     pub(super) next_row: i64,
+    /// The last `stored_ms` given to a row; every later one is at least as high.
+    pub(super) stamp: u64,
     /// How many values the last commit left; a hint.
     pub(super) live: u64,
     pub(super) clock: ClockMark,
@@ -76,7 +105,8 @@ pub(super) struct ClockMark {
     pub(super) row: i64,
 }
 
-pub(super) fn open(path: &Path, schema: &[&str], now: u64) -> Result<Opened, OpenError> {
+/// Opens or creates the file; `millis` is the time.
+pub(super) fn open(path: &Path, schema: &[&str], millis: u64) -> Result<Opened, OpenError> {
     let file = |error| OpenError::File {
         path: path.into(),
         error,
@@ -109,7 +139,7 @@ pub(super) fn open(path: &Path, schema: &[&str], now: u64) -> Result<Opened, Ope
     for suffix in ["", "-wal", "-shm"] {
         heal_mode(&with_suffix(path, suffix)).map_err(file)?;
     }
-    let connection = Connection::open_with_flags(
+    let mut connection = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
@@ -123,7 +153,7 @@ pub(super) fn open(path: &Path, schema: &[&str], now: u64) -> Result<Opened, Ope
                 "PRAGMA auto_vacuum = INCREMENTAL; BEGIN;
                  PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; {TABLES}
                  INSERT INTO state (one, serial, next_row) VALUES (1, {}, 1); COMMIT;",
-                now as u32 // RFC 1982 serials wrap
+                (millis / 1000) as u32 // RFC 1982 serials wrap
             ))
             .map_err(sqlite)?;
     }
@@ -151,20 +181,25 @@ pub(super) fn open(path: &Path, schema: &[&str], now: u64) -> Result<Opened, Ope
             .pragma_update_and_check(None, pragma, value, |_| Ok(()))
             .map_err(sqlite)?;
     }
-    if found == 1 {
+    if found < VERSION {
         tracing::info!("the database is brought to schema version {VERSION}");
+    }
+    if found == 1 {
         // The whole file is written anew once, so that later it can give back what mass expiry leaves empty.
         connection
             .execute_batch(TO_VERSION_2)
             .and_then(|()| connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; VACUUM;"))
             .map_err(sqlite)?;
     }
+    if found < 3 {
+        to_version_3(&mut connection, millis).map_err(sqlite)?;
+    }
     for tables in schema {
         connection.execute_batch(tables).map_err(sqlite)?;
     }
     sync_directory(path).map_err(file)?;
     let opened = connection.query_row(
-        "SELECT serial, next_row, live, clock_at, clock_row FROM state",
+        "SELECT serial, next_row, live, clock_at, clock_row, stamp FROM state",
         [],
         |row| {
             Ok(State {
@@ -175,6 +210,7 @@ pub(super) fn open(path: &Path, schema: &[&str], now: u64) -> Result<Opened, Ope
                     at: row.get::<_, i64>(3)?.unsigned_abs(),
                     row: row.get(4)?,
                 },
+                stamp: row.get::<_, i64>(5)?.unsigned_abs(),
             })
         },
     );
@@ -186,16 +222,45 @@ pub(super) fn open(path: &Path, schema: &[&str], now: u64) -> Result<Opened, Ope
     })
 }
 
-/// A second connection for reading what is committed.
+/// Adds what replication needs, and puts `stored_ms` in the order of the row ids, with the times at which the values were
+/// written beside it where that changes it.
+fn to_version_3(sql: &mut Connection, millis: u64) -> rusqlite::Result<()> {
+    let transaction = sql.transaction()?;
+    transaction.execute_batch(TO_VERSION_3)?;
+    let (mut run, mut moved) = (Run::after(0), Vec::new());
+    let mut statement = transaction.prepare("SELECT id, stored_ms FROM record ORDER BY id")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (id, stored): (i64, i64) = (row.get(0)?, row.get(1)?);
+        // A time to come was a wrong clock: it must not put off what is written from now on.
+        let written = u64::try_from(stored).unwrap_or(0).clamp(1, millis.max(1));
+        let stamp = run.take(written);
+        if i64::try_from(stamp) != Ok(stored) {
+            moved.push((id, stamp as i64, written as i64));
+        }
+    }
+    drop(rows);
+    drop(statement);
+    let update = "UPDATE record SET stored_ms = ?2, written_at = nullif(?3, ?2) WHERE id = ?1";
+    for row in moved {
+        transaction.prepare_cached(update)?.execute(row)?;
+    }
+    transaction.execute("UPDATE state SET stamp = ?1", [run.last() as i64])?;
+    transaction.commit()
+}
+
+/// [`reader`], with the file in the error.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
-    Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )
-    .map_err(|error| OpenError::Sqlite {
+    reader(path).map_err(|error| OpenError::Sqlite {
         path: path.into(),
         error,
     })
+}
+
+/// A second connection for reading what is committed.
+pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(path, flags)
 }
 
 /// Whether the file is new; an error when it is somebody else's. Reads the header only and changes nothing.

@@ -12,12 +12,11 @@ use rusqlite::ErrorCode;
 
 use super::patience::{self, Patience};
 use super::schema::Opened;
-use super::{Draft, Failure};
-use crate::clock::Clock;
+use super::tombstones::Mark;
+use super::{Draft, Failure, Shared};
 use crate::limits;
 use crate::metrics::{Metrics, Part};
 use crate::repeated::log_repeated;
-use crate::zone::ZoneIndex;
 
 pub(super) const WORKING: u8 = 0;
 pub(super) const FULL: u8 = 1;
@@ -95,11 +94,12 @@ where
 
 pub(super) struct Writer {
     opened: Opened,
-    zone: Arc<ZoneIndex>,
-    clock: Clock,
+    shared: Arc<Shared>,
     condition: Arc<AtomicU8>,
     /// Rows of expired values that are still in the file.
     expired: Vec<i64>,
+    /// Tombstones that have ended and are still there.
+    ended: Vec<Mark>,
     cleanup: Duration,
     patience: Patience,
     /// Whether the clock is trusted with removing.
@@ -120,11 +120,9 @@ enum Chore {
 }
 
 impl Writer {
-    #[allow(clippy::too_many_arguments)] // its state, given once
     pub(super) fn new(
         opened: Opened,
-        zone: Arc<ZoneIndex>,
-        clock: Clock,
+        shared: Arc<Shared>,
         condition: Arc<AtomicU8>,
         expired: Vec<i64>,
         cleanup: Duration,
@@ -133,10 +131,10 @@ impl Writer {
     ) -> Self {
         Self {
             opened,
-            zone,
-            clock,
+            shared,
             condition,
             expired,
+            ended: Vec::new(),
             cleanup,
             patience,
             is_steady: false, // until the first look, before the first group
@@ -156,6 +154,7 @@ impl Writer {
                 next_tick = now + limits::EXPIRY_TICK;
             }
             if now >= next_cleanup {
+                self.find_ended();
                 chore = self.chore_after(Chore::Nothing);
                 next_cleanup = now + self.cleanup;
             }
@@ -204,15 +203,23 @@ impl Writer {
     fn tick(&mut self) {
         self.look();
         if self.is_steady {
-            let reaped = self.zone.reap(self.clock.seconds());
+            let reaped = self.shared.zone.reap(self.shared.clock.seconds());
             self.metrics.values_expired(reaped.len());
             self.expired.extend(reaped);
         }
     }
 
+    /// Looks for tombstones that have ended, unless the clock is in doubt.
+    fn find_ended(&mut self) {
+        if self.is_steady {
+            let (tombstones, now) = (self.shared.tombstones(), self.shared.clock.seconds());
+            self.ended = tombstones.ended(now, limits::TOMBSTONES);
+        }
+    }
+
     /// Looks at the clock: before anything that depends on it is removed or written down.
     fn look(&mut self) {
-        let verdict = self.patience.look(&self.clock);
+        let verdict = self.patience.look(&self.shared.clock);
         self.is_steady = matches!(
             verdict,
             patience::Verdict::Steady | patience::Verdict::Settled
@@ -227,7 +234,7 @@ impl Writer {
         if !self.is_steady {
             return Chore::Nothing;
         }
-        if !self.expired.is_empty() {
+        if !self.expired.is_empty() || !self.ended.is_empty() {
             return Chore::Remove;
         }
         let connection = &self.opened.connection;
@@ -246,6 +253,7 @@ impl Writer {
             return Chore::Shrink;
         }
         let since = self
+            .shared
             .clock
             .seconds()
             .saturating_sub(self.opened.state.clock.at);
@@ -268,7 +276,7 @@ impl Writer {
     /// Whether the time of this group may be taken for the time. It may not while the clock is in doubt, nor go back while
     /// rows that are dead by the time noted last are still in the file.
     fn may_note_time(&self) -> bool {
-        let goes_on = self.clock.seconds() >= self.opened.state.clock.at;
+        let goes_on = self.shared.clock.seconds() >= self.opened.state.clock.at;
         self.is_steady && (goes_on || self.expired.is_empty())
     }
 
@@ -293,15 +301,25 @@ impl Writer {
         self.look();
         let mut draft = Draft::new(
             &self.opened.connection,
-            &self.zone,
-            self.clock.millis(),
+            &self.shared,
+            self.shared.clock.millis(),
             self.opened.state,
         );
         if self.may_note_time() {
             draft.note_time();
         }
-        match draft_all(&mut draft, group, chore, &self.expired, &self.metrics) {
-            Ok(cleaned) => {
+        let gone = match chore {
+            Chore::Remove => Gone {
+                rows: &self.expired[..self.expired.len().min(limits::EXPIRY_ROWS)],
+                tombstones: &self.ended[..self.ended.len().min(limits::EXPIRY_ROWS)],
+            },
+            _ => Gone::default(),
+        };
+        let (cleaned, pruned) = (gone.rows.len(), gone.tombstones.len());
+        let written = draft_all(&mut draft, group, chore, &gone, &self.metrics);
+        self.shared.stamps().end();
+        match written {
+            Ok(()) => {
                 if draft.has_written() {
                     self.condition.store(WORKING, Ordering::Release);
                 }
@@ -312,6 +330,7 @@ impl Writer {
                         self.metrics.panics.count(Part::Store);
                     }
                 }
+                self.ended.drain(..pruned);
                 if cleaned > 0 {
                     self.expired.drain(..cleaned);
                     self.metrics.rows_removed(cleaned);
@@ -343,13 +362,20 @@ impl Writer {
     }
 }
 
+/// A piece of what has no life left.
+#[derive(Default)]
+struct Gone<'a> {
+    rows: &'a [i64],
+    tombstones: &'a [Mark],
+}
+
 fn draft_all(
     draft: &mut Draft<'_>,
     group: &mut [Box<dyn Job>],
     chore: Chore,
-    expired: &[i64],
+    gone: &Gone<'_>,
     metrics: &Metrics,
-) -> rusqlite::Result<usize> {
+) -> rusqlite::Result<()> {
     let requests = group.len();
     for job in group {
         draft.begin_request();
@@ -362,18 +388,17 @@ fn draft_all(
             }
         }
     }
-    let mut cleaned = 0;
     match chore {
         Chore::Nothing => {}
         Chore::NoteTime => draft.write_state()?,
         Chore::Remove => {
-            cleaned = expired.len().min(limits::EXPIRY_ROWS);
-            draft.delete_rows(expired[..cleaned].iter().copied());
+            draft.delete_rows(gone.rows.iter().copied());
+            draft.prune(gone.tombstones);
         }
         Chore::Shrink => draft.shrink(limits::SHRINK_PAGES)?,
     }
     let begun = Instant::now();
     draft.commit()?;
     metrics.commit(requests, begun.elapsed());
-    Ok(cleaned)
+    Ok(())
 }

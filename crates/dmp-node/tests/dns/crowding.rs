@@ -12,6 +12,7 @@ use dmp_dns::message::Response;
 use dmp_dns::update::Operation;
 use dmp_node::limits::{CLAIM_SOURCE_BURST, CLAIMS_PER_SENDER};
 use dmp_node::settings::{Claims, Settings};
+use dmp_node::store::{Cursor, Deletes};
 
 use crate::support::{NOW, Node, add, key, receive_framed, row, send_framed, update};
 
@@ -82,6 +83,7 @@ fn node_without_rates() -> Node {
         };
         settings.caps.max_values_per_name = Some(8);
         settings.dns_rate_exempt = vec!["127.0.0.0/8".parse().unwrap()];
+        settings.replicates = true;
     })
 }
 
@@ -108,6 +110,15 @@ fn a_flooder_with_many_keys_keeps_no_claim_out_and_pushes_none_out() {
     assert!(
         held.contains(&claim(159, 3, 0)) && !held.contains(&claim(152, 3, 0)),
         "what goes is the flooder's oldest"
+    );
+    let digest = node
+        .context
+        .store()
+        .digest(&Cursor::default(), 100, Deletes::Shown);
+    let rows = digest.unwrap().rows;
+    assert!(
+        rows.iter().all(|row| row.deleted_at.is_none()),
+        "other nodes may keep what had no room here"
     );
     // Somebody registered is not kept out either.
     let node = node.with_keys(vec![row("k", &["claim-*.mb-*.mesh.example"])]);

@@ -354,7 +354,8 @@ fn a_database_of_the_first_schema_is_brought_up_to_date_with_all_it_holds() {
     first
         .execute_batch(
             "ALTER TABLE state DROP COLUMN live; ALTER TABLE state DROP COLUMN clock_at;
-             ALTER TABLE state DROP COLUMN clock_row; PRAGMA user_version = 1;
+             ALTER TABLE state DROP COLUMN clock_row; ALTER TABLE state DROP COLUMN stamp;
+             ALTER TABLE record DROP COLUMN written_at; DROP TABLE tombstone; PRAGMA user_version = 1;
              PRAGMA journal_mode = DELETE; PRAGMA auto_vacuum = NONE; VACUUM;",
         )
         .unwrap();
@@ -371,7 +372,7 @@ fn a_database_of_the_first_schema_is_brought_up_to_date_with_all_it_holds() {
     let now = rusqlite::Connection::open(&path).unwrap();
     assert_eq!(
         (pragma(&now, "user_version"), pragma(&now, "auto_vacuum")),
-        (2, 2)
+        (3, 2)
     );
     let live: i64 = now
         .query_row("SELECT live FROM state", [], |row| row.get(0))

@@ -1,0 +1,5 @@
+//! What the store keeps for other nodes: the digest and the tombstones (federation.md 4.9, D24).
+
+mod digest;
+mod support;
+mod tombstones;
