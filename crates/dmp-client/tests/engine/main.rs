@@ -17,5 +17,6 @@ mod rotation;
 mod scenarios;
 mod self_test;
 mod send;
+mod simulation;
 mod upkeep;
 mod world;
