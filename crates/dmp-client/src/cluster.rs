@@ -10,6 +10,7 @@ mod in_flight;
 mod lanes;
 mod members;
 mod refresh;
+mod status;
 mod transports;
 mod union;
 
@@ -28,7 +29,10 @@ use self::in_flight::InFlight;
 use self::members::Members;
 pub use self::members::{Health, NodeHealth};
 pub use self::refresh::{Refresh, RefreshError, Refreshed};
-pub use self::transports::{ClusterCredential, DnsEndpoint, HomeTransports, Transports};
+pub use self::status::{NodeStatus, node_status};
+pub use self::transports::{
+    ClusterCredential, DnsEndpoint, HomeTransports, Transports, check_node,
+};
 pub use self::union::UnionReader;
 use crate::error::Fault;
 use crate::mesh::Clock;

@@ -20,7 +20,7 @@ pub enum CredentialKind {
     Publisher,
     /// The TSIG key of the configuration, by name.
     Tsig(String),
-    /// The token that stands in the configuration.
+    /// The token that stands in the configuration, for its endpoint or for a cluster.
     ConfiguredToken,
     /// The token saved for the endpoint's host.
     SavedToken(String),
@@ -53,7 +53,9 @@ impl Credential {
                 expires_at: config.tsig_expires_at,
             });
         }
-        if config.http_token.is_some() {
+        if config.http_token.is_some()
+            || (config.cluster_active() && !config.cluster_node_token.is_empty())
+        {
             return Some(Self {
                 kind: CredentialKind::ConfiguredToken,
                 expires_at: None,
@@ -93,7 +95,7 @@ impl std::fmt::Display for CredentialKind {
         match self {
             Self::Publisher => f.write_str("credentials of the configured publisher"),
             Self::Tsig(name) => write!(f, "TSIG key {name}"),
-            Self::ConfiguredToken => f.write_str("bearer token of the configuration (http_token)"),
+            Self::ConfiguredToken => f.write_str("bearer token of the configuration"),
             Self::SavedToken(node) => write!(f, "bearer token for {node}"),
         }
     }

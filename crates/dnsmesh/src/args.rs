@@ -4,6 +4,7 @@
 
 pub(crate) mod backup;
 pub(crate) mod bootstrap;
+pub(crate) mod cluster;
 pub(crate) mod config;
 pub(crate) mod contacts;
 pub(crate) mod credentials;
@@ -28,6 +29,7 @@ use clap_complete::Shell;
 
 use backup::BackupCommand;
 use bootstrap::BootstrapCommand;
+use cluster::ClusterCommand;
 use config::SettingCommand;
 use contacts::ContactsCommand;
 use credentials::{RegisterArgs, SavedTokenCommand, TsigCommand};
@@ -209,6 +211,9 @@ pub(crate) enum UserCommand {
     Resolvers(ResolversCommand),
     /// Show the node of a zone and the other nodes that it has heard of
     Peers(PeersArgs),
+    /// A cluster: nodes of one operator that are used as one
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// From a domain to the cluster that serves it, each step signed
     #[command(subcommand)]
     Bootstrap(BootstrapCommand),

@@ -2,6 +2,7 @@
 
 mod backup;
 mod bootstrap;
+mod cluster;
 mod config;
 mod contacts;
 pub(crate) mod credential;
@@ -114,6 +115,7 @@ fn long_work(command: &UserCommand) -> Option<&'static str> {
         UserCommand::Setup(_) => Some("setting up"),
         UserCommand::Identity(_) => Some("working on identities"),
         UserCommand::Resolvers(_) => Some("asking resolvers"),
+        UserCommand::Cluster(_) => Some("asking the cluster"),
         UserCommand::Doctor(_) => Some("looking"),
         UserCommand::Register(_) | UserCommand::Tsig(_) => Some("registering"),
         _ => None,
@@ -144,6 +146,7 @@ async fn perform(context: &Context, command: UserCommand) -> Outcome {
         UserCommand::Intro(command) => intro::perform(context, command),
         UserCommand::Resolvers(command) => resolvers::perform(context, command).await,
         UserCommand::Peers(args) => peers::peers(context, args).await,
+        UserCommand::Cluster(command) => cluster::perform(context, command).await,
         UserCommand::Bootstrap(command) => bootstrap::perform(context, command).await,
     }
 }

@@ -236,6 +236,26 @@ fn a_domain_in_a_cluster() {
     alice
         .run(&["bootstrap", "pin", "users.test", public, "--json"])
         .expect(0);
+    let (key, manifest) = (path("operator.key"), path("manifest.txt"));
+    let made = alice.run(&["cluster", "keygen", &key, "--json"]).expect(0);
+    let node_text = format!("id=a,http={url},dns={}", node.dns);
+    let sign = ["cluster", "sign", "users.test", "--key", &key];
+    let value = alice
+        .run(&[&sign[..], &["--node", &node_text]].concat())
+        .expect(0)
+        .stdout;
+    fs::write(&manifest, value).unwrap();
+    alice
+        .run(&["cluster", "publish", &manifest, "--node", &url, "--json"])
+        .expect(0);
+    let made = made.json();
+    let public = made["public_key"].as_str().unwrap();
+    alice
+        .run(&["cluster", "pin", public, "users.test", "--json"])
+        .expect(0);
+    for verb in ["fetch", "enable", "status", "disable"] {
+        alice.run(&["cluster", verb, "--json"]).expect(0);
+    }
 }
 
 /// Everything that an operator does, with a node and without.

@@ -187,15 +187,7 @@ impl Transports for HomeTransports {
         node: &ClusterNode,
         manifest: &ClusterManifest,
     ) -> Result<Arc<dyn Writer>, String> {
-        let endpoint = normalize_endpoint(&node.http_endpoint);
-        let is_http = ["http://", "https://"]
-            .iter()
-            .any(|scheme| endpoint.starts_with(scheme));
-        let has_host = host_of_endpoint(&endpoint)
-            .is_some_and(|host| host.parse::<IpAddr>().is_ok() || Zone::parse(host).is_ok());
-        if !is_http || !has_host || endpoint.contains('@') {
-            return Err(format!("`{endpoint}` is not an http or https URL"));
-        }
+        let endpoint = http_endpoint(node)?;
         let token = self.token(node, manifest);
         let token = token.as_ref().map(|token| token.as_str());
         Ok(Arc::new(HttpWriter::new(&endpoint, token)))
@@ -213,6 +205,33 @@ impl Transports for HomeTransports {
             known: Mutex::default(),
             is_doubtful: AtomicBool::new(false),
         }))
+    }
+}
+
+/// Whether clients can reach a node by what a manifest would say of it.
+///
+/// # Errors
+/// What is wrong, with the endpoint that is.
+pub fn check_node(node: &ClusterNode) -> Result<(), String> {
+    http_endpoint(node)?;
+    match &node.dns_endpoint {
+        Some(endpoint) => endpoint.parse::<DnsEndpoint>().map(drop),
+        None => Ok(()),
+    }
+}
+
+/// The base URL of a node.
+fn http_endpoint(node: &ClusterNode) -> Result<String, String> {
+    let endpoint = normalize_endpoint(&node.http_endpoint);
+    let is_http = ["http://", "https://"]
+        .iter()
+        .any(|scheme| endpoint.starts_with(scheme));
+    let has_host = host_of_endpoint(&endpoint)
+        .is_some_and(|host| host.parse::<IpAddr>().is_ok() || Zone::parse(host).is_ok());
+    if is_http && has_host && !endpoint.contains(['@', '?', '#']) {
+        Ok(endpoint)
+    } else {
+        Err(format!("`{endpoint}` is not an http or https URL"))
     }
 }
 

@@ -292,7 +292,8 @@ fn known(verdict: &Verdict) -> Option<bool> {
     }
 }
 
-fn milliseconds(time: Duration) -> u64 {
+/// For people, and for programs.
+pub(crate) fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 

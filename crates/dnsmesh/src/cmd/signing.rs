@@ -207,7 +207,7 @@ fn operator_token(args: &PublishRecordArgs) -> Result<Zeroizing<String>, Failure
 }
 
 /// The records in a file, one in each line.
-fn read_records(file: &Path) -> Result<Vec<SignedRecord>, Failure> {
+pub(super) fn read_records(file: &Path) -> Result<Vec<SignedRecord>, Failure> {
     let text = if file == Path::new(STANDARD_INPUT) {
         io::read_to_string(io::stdin())
     } else {
