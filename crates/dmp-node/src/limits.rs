@@ -129,6 +129,14 @@ pub const ROWS_PER_STAMP: usize = 1_024;
 pub const DIGEST_ROWS: usize = 1_000;
 /// See [`DIGEST_ROWS`].
 pub const DIGEST_ROWS_MOST: usize = 10_000;
+/// Names in one pull request at most (federation.md 4.9).
+pub const PULL_NAMES: usize = 256;
+/// Octets of its body: so many names of 253 characters with quotes, comma and space, and room to spare (W2).
+pub const PULL_BODY_OCTETS: usize = 72 * 1_024;
+/// Octets of the answer to it: eight times the most that one name holds.
+pub const PULL_ANSWER_OCTETS: usize = 8 << 20;
+/// Requests of peers that read the store at the same time: one reads while another's answer is encoded.
+pub const PEER_READINGS: usize = 2;
 /// Deletes remembered for other nodes at most: a quarter of [`MAX_RECORDS`], and 50 MiB of memory. Beyond it the oldest
 /// are forgotten.
 pub const TOMBSTONES: usize = 1 << 19;

@@ -2,7 +2,7 @@
 
 use crate::limits::{BODY_OCTETS, HTTP_READ};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
 use serde_json::{Map, Value};
 
 /// A body that is no JSON object, too large, too slow, or ended early.
@@ -62,12 +62,17 @@ impl DeleteBody {
 /// Reads a body, chunked or not. One that says it is too large is not read at all; one that ends before it should is
 /// never taken for an empty one (D10).
 pub(crate) async fn read(body: Incoming) -> Result<Map<String, Value>, InvalidBody> {
-    if body.size_hint().lower() > BODY_OCTETS as u64 {
+    parse_object(&octets(body, BODY_OCTETS).await?)
+}
+
+/// The octets of a body of at most `limit`, as [`read`] reads them.
+pub(crate) async fn octets(body: Incoming, limit: usize) -> Result<Bytes, InvalidBody> {
+    if body.size_hint().lower() > limit as u64 {
         return Err(InvalidBody);
     }
-    let body = Limited::new(body, BODY_OCTETS).collect();
+    let body = Limited::new(body, limit).collect();
     match tokio::time::timeout(HTTP_READ, body).await {
-        Ok(Ok(body)) => parse_object(&body.to_bytes()),
+        Ok(Ok(body)) => Ok(body.to_bytes()),
         _ => Err(InvalidBody),
     }
 }

@@ -1,6 +1,7 @@
-//! The HTTP interface: records, registration, health, metrics and a landing page (node.md 6). HTTP/1.1, plain or inside TLS.
+//! The HTTP interface: records, registration, peers, health, metrics and a landing page (node.md 6). HTTP/1.1, plain or
+//! inside TLS.
 //!
-//! It serves no synchronisation.
+//! It asks no peer; that does [`crate::federation`].
 
 mod authorize;
 mod body;
@@ -16,6 +17,7 @@ mod reply;
 mod route;
 mod server;
 mod service;
+mod sync;
 mod tls;
 mod validity;
 
@@ -31,10 +33,11 @@ pub(crate) use tls::Tls;
 pub(crate) use validity::Validity;
 
 use crate::access::bucket::TokenBuckets;
-use crate::config::{Config, HttpConfig, Rate};
+use crate::config::{Config, HttpConfig, Rate, SyncConfig};
 use crate::context::Context;
 use crate::credentials::Credentials;
 use crate::federation::heartbeat::Neighbourhood;
+use crate::limits::PEER_READINGS;
 use crate::metrics::{self, Format, Observed, Role};
 use crate::register::Registrar;
 use crate::repeated::log_repeated;
@@ -48,6 +51,7 @@ use route::Resource;
 use serde_json::json;
 use std::net::IpAddr;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// What every request is answered from.
 #[derive(Debug)]
@@ -56,6 +60,7 @@ pub struct Api {
     credentials: Arc<Credentials>,
     registrar: Option<Registrar>,
     http: HttpConfig,
+    sync: SyncConfig,
     /// Without it everything is in the clear.
     tls: Option<Arc<Tls>>,
     page: Page,
@@ -67,6 +72,10 @@ pub struct Api {
     general: Arc<TokenBuckets<IpAddr>>,
     /// Requests for registration, by client.
     registration: Arc<TokenBuckets<IpAddr>>,
+    /// Requests for what is the peers' that show no token of a peer, by client.
+    strangers: Arc<TokenBuckets<IpAddr>>,
+    /// Places of peers' requests that read the store.
+    peer_readings: Arc<Semaphore>,
 }
 
 /// Who sent a request, and what it says about itself.
@@ -93,6 +102,7 @@ impl Api {
             context,
             credentials,
             http: config.http.clone(),
+            sync: config.sync.clone(),
             tls,
             page: Page::new(config, registrar.as_ref()),
             neighbourhood,
@@ -100,6 +110,8 @@ impl Api {
             registrar,
             general: buckets(config.http.rate),
             registration: buckets(config.registration.endpoint_rate),
+            strangers: buckets(config.http.rate),
+            peer_readings: Arc::new(Semaphore::new(PEER_READINGS)),
         })
     }
 
@@ -112,6 +124,7 @@ impl Api {
         };
         for (buckets, rate) in [
             (&self.general, config.http.rate),
+            (&self.strangers, config.http.rate),
             (&self.registration, config.registration.endpoint_rate),
         ] {
             buckets.configure(rate.per_second, rate.burst);
@@ -120,6 +133,7 @@ impl Api {
             context,
             credentials,
             http: config.http.clone(),
+            sync: config.sync.clone(),
             tls: self.tls.clone(),
             page: Page::new(config, registrar.as_ref()),
             neighbourhood: self.neighbourhood.clone(),
@@ -127,6 +141,8 @@ impl Api {
             registrar,
             general: Arc::clone(&self.general),
             registration: Arc::clone(&self.registration),
+            strangers: Arc::clone(&self.strangers),
+            peer_readings: Arc::clone(&self.peer_readings),
         })
     }
 
@@ -177,6 +193,12 @@ impl Api {
             (Resource::Challenge, _) => registration::challenge(&self, &client),
             (Resource::Confirm, _) => registration::confirm(&self, &client, body).await,
             (Resource::TsigConfirm, _) => registration::tsig_confirm(&self, &client, body).await,
+            (Resource::Digest, _) => {
+                let query = head.uri.query().unwrap_or_default();
+                sync::digest(&self, &client, query).await
+            }
+            (Resource::Pull, _) => sync::pull(&self, &client, body).await,
+            (Resource::ClusterManifest, _) => sync::cluster_manifest(&self, &client),
         }
     }
 

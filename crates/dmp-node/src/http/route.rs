@@ -15,6 +15,9 @@ pub(crate) enum Resource {
     Challenge,
     Confirm,
     TsigConfirm,
+    Digest,
+    Pull,
+    ClusterManifest,
 }
 
 /// One path with the methods it has, as an `Allow` header lists them.
@@ -39,7 +42,7 @@ enum QueryPart {
 const READ: &str = "GET, HEAD";
 
 /// Every path there is.
-pub static ROUTES: [Route; 10] = [
+pub static ROUTES: [Route; 13] = [
     read("/", Resource::Page),
     read("/index.html", Resource::Page),
     read("/health", Resource::Health),
@@ -53,8 +56,21 @@ pub static ROUTES: [Route; 10] = [
         query: QueryPart::Compared,
     },
     read("/v1/registration/challenge", Resource::Challenge),
-    confirmation("/v1/registration/confirm", Resource::Confirm),
-    confirmation("/v1/registration/tsig-confirm", Resource::TsigConfirm),
+    post("/v1/registration/confirm", Resource::Confirm),
+    post("/v1/registration/tsig-confirm", Resource::TsigConfirm),
+    Route {
+        path: "/v1/sync/cluster-manifest",
+        methods: READ,
+        resource: Resource::ClusterManifest,
+        query: QueryPart::Ignored,
+    },
+    Route {
+        path: "/v1/sync/digest",
+        methods: READ,
+        resource: Resource::Digest,
+        query: QueryPart::Ignored, // here; the digest reads it
+    },
+    post("/v1/sync/pull", Resource::Pull),
 ];
 
 const fn read(path: &'static str, resource: Resource) -> Route {
@@ -66,7 +82,7 @@ const fn read(path: &'static str, resource: Resource) -> Route {
     }
 }
 
-const fn confirmation(path: &'static str, resource: Resource) -> Route {
+const fn post(path: &'static str, resource: Resource) -> Route {
     Route {
         path,
         methods: "POST",
@@ -76,7 +92,7 @@ const fn confirmation(path: &'static str, resource: Resource) -> Route {
 }
 
 impl Resource {
-    /// The resource of a target. A query belongs to the path, except behind the two confirmations, where it is ignored,
+    /// The resource of a target. A query belongs to the path, except behind the two confirmations and those of peers,
     /// and is part of the name behind `/v1/records/`.
     pub(crate) fn of(target: &Uri) -> Option<(Self, &'static Route)> {
         let raw = target.path_and_query().map_or("", |target| target.as_str());
@@ -109,7 +125,7 @@ impl Route {
 
 /// Replaces `%` and two hex digits by that octet; anything else stays. Octets that are no UTF-8 become U+FFFD, which no
 /// valid name holds.
-fn percent_decoded(text: &str) -> String {
+pub(super) fn percent_decoded(text: &str) -> String {
     let mut octets = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
@@ -170,6 +186,18 @@ mod tests {
             resource("/v1/registration/tsig-confirm?"),
             Some(Resource::TsigConfirm)
         );
+    }
+
+    #[test]
+    fn the_routes_of_peers_take_any_query() {
+        for (path, route) in [
+            ("digest", Resource::Digest),
+            ("pull", Resource::Pull),
+            ("cluster-manifest", Resource::ClusterManifest),
+        ] {
+            assert_eq!(resource(&format!("/v1/sync/{path}")), Some(route.clone()));
+            assert_eq!(resource(&format!("/v1/sync/{path}?a=b")), Some(route));
+        }
     }
 
     #[test]

@@ -138,13 +138,25 @@ pub enum Standing {
     },
 }
 
+/// Whether other nodes are told of a value at a name.
+pub type IsListed = fn(&Owner, &str) -> bool;
+
 impl Store {
-    /// Up to `limit` rows of the digest after `after`. Pages that follow each other show every row once, also while
-    /// writes go on. Blocks the calling thread.
-    pub fn digest(&self, after: &Cursor, limit: usize, deletes: Deletes) -> rusqlite::Result<Page> {
+    /// Up to `limit` rows of the digest after `after`, values as far as they are listed. Pages that follow each other show
+    /// every row once, also while writes go on. Blocks the calling thread.
+    pub fn digest(
+        &self,
+        after: &Cursor,
+        limit: usize,
+        deletes: Deletes,
+        is_listed: IsListed,
+    ) -> rusqlite::Result<Page> {
         // Before the file is looked at: what is committed later gets later stamps.
-        let until = self.shared.stamps().show();
-        let now = self.shared.clock.seconds();
+        let shown = Shown {
+            until: self.shared.stamps().show(),
+            now: self.shared.clock.seconds(),
+            is_listed,
+        };
         self.read_replica(|sql| {
             let mut records = sql.prepare_cached(
                 "SELECT stored_ms, owner, expires_at, coalesce(written_at, stored_ms), value FROM record
@@ -160,19 +172,24 @@ impl Store {
                 let first = first_at(sql, "tombstone", after.ts)?;
                 sources.push(Source::new(tombstones.query([first])?, tombstone_row));
             }
-            page(&mut sources, after, limit, until, now)
+            page(&mut sources, after, limit, &shown)
         })
     }
 
-    /// The live values of `names`, in the order of the digest. Names whose values would make the answer longer than
-    /// `octets` of JSON are left out, and all after them; the first never is. Blocks the calling thread.
-    pub fn values_of(&self, names: &[Owner], octets: usize) -> rusqlite::Result<Vec<StoredValue>> {
+    /// The live and listed values of `names`, in the order of the digest. Names whose values would make the answer longer
+    /// than `octets` of JSON are left out, and all after them; the first never is. Blocks the calling thread.
+    pub fn values_of(
+        &self,
+        names: &[Owner],
+        octets: usize,
+        is_listed: IsListed,
+    ) -> rusqlite::Result<Vec<StoredValue>> {
         let now = self.shared.clock.seconds();
         let mut found = Vec::new();
         let mut taken = 0;
-        for owner in names {
+        for owner in names.iter().filter(|owner| is_shared(owner)) {
             let mut values = self.shared.zone.entry(owner, now);
-            values.retain(|value| value.expires_at > now && is_shared(owner));
+            values.retain(|value| value.expires_at > now && is_listed(owner, &value.text));
             taken += values
                 .iter()
                 .map(|value| json_octets(owner, &value.text))
@@ -259,6 +276,15 @@ fn known(written_at: u64) -> Option<u64> {
     Some(written_at).filter(|at| *at > 0)
 }
 
+/// What a page shows.
+struct Shown {
+    /// Rows with later stamps are not shown yet.
+    until: u64,
+    /// Unix seconds.
+    now: u64,
+    is_listed: IsListed,
+}
+
 /// The rows of one table from some row on.
 struct Source<'s> {
     rows: Rows<'s>,
@@ -267,8 +293,8 @@ struct Source<'s> {
     read: ReadRow,
 }
 
-/// Reads a row that has `ttl` seconds left.
-type ReadRow = fn(&Row<'_>, ttl: u64) -> rusqlite::Result<DigestRow>;
+/// Reads a row that has `ttl` seconds left; `None` if it is not listed.
+type ReadRow = fn(&Row<'_>, ttl: u64, IsListed) -> rusqlite::Result<Option<DigestRow>>;
 
 impl<'s> Source<'s> {
     fn new(rows: Rows<'s>, read: ReadRow) -> Self {
@@ -279,18 +305,20 @@ impl<'s> Source<'s> {
         }
     }
 
-    /// Goes on to the next row that is shown, which is none with a stamp above `until`.
-    fn advance(&mut self, until: u64, now: u64) -> rusqlite::Result<()> {
+    /// Goes on to the next row that is shown.
+    fn advance(&mut self, shown: &Shown) -> rusqlite::Result<()> {
         self.next = None;
         while let Some(row) = self.rows.next()? {
             let stamp = row.get::<_, i64>(0)?.unsigned_abs();
-            if stamp > until {
+            if stamp > shown.until {
                 break;
             }
             let expires_at = row.get::<_, i64>(2)?.unsigned_abs();
-            let is_shared = !row.get_ref(1)?.as_str()?.starts_with("_dnsmesh-");
-            if expires_at > now && is_shared {
-                self.next = Some((stamp, (self.read)(row, expires_at - now)?));
+            if expires_at <= shown.now {
+                continue;
+            }
+            if let Some(row) = (self.read)(row, expires_at - shown.now, shown.is_listed)? {
+                self.next = Some((stamp, row));
                 break;
             }
         }
@@ -298,26 +326,31 @@ impl<'s> Source<'s> {
     }
 }
 
-fn value_row(row: &Row<'_>, ttl: u64) -> rusqlite::Result<DigestRow> {
-    Ok(DigestRow {
-        name: row.get(1)?,
-        hash: hash_of(row.get_ref(4)?.as_str()?),
+fn value_row(row: &Row<'_>, ttl: u64, is_listed: IsListed) -> rusqlite::Result<Option<DigestRow>> {
+    let (name, value) = (row.get_ref(1)?.as_str()?, row.get_ref(4)?.as_str()?);
+    let owner = Owner::parse(name).ok();
+    if !owner.is_some_and(|owner| is_shared(&owner) && is_listed(&owner, value)) {
+        return Ok(None);
+    }
+    Ok(Some(DigestRow {
+        name: name.to_owned(),
+        hash: hash_of(value),
         ts: row.get::<_, i64>(0)?.unsigned_abs(),
         ttl,
         written_at: known(row.get::<_, i64>(3)?.unsigned_abs()),
         deleted_at: None,
-    })
+    }))
 }
 
-fn tombstone_row(row: &Row<'_>, ttl: u64) -> rusqlite::Result<DigestRow> {
-    Ok(DigestRow {
+fn tombstone_row(row: &Row<'_>, ttl: u64, _: IsListed) -> rusqlite::Result<Option<DigestRow>> {
+    Ok(Some(DigestRow {
         name: row.get(1)?,
         hash: row.get(4)?,
         ts: row.get::<_, i64>(0)?.unsigned_abs(),
         ttl,
         written_at: None,
         deleted_at: Some(row.get::<_, i64>(3)?.unsigned_abs()),
-    })
+    }))
 }
 
 /// Joins the sources stamp by stamp. Few rows share a stamp, so little is read beyond the page.
@@ -325,11 +358,10 @@ fn page(
     sources: &mut [Source<'_>],
     after: &Cursor,
     limit: usize,
-    until: u64,
-    now: u64,
+    shown: &Shown,
 ) -> rusqlite::Result<Page> {
     for source in &mut *sources {
-        source.advance(until, now)?;
+        source.advance(shown)?;
     }
     let mut rows: Vec<DigestRow> = Vec::new();
     while rows.len() <= limit {
@@ -341,7 +373,7 @@ fn page(
         for source in &mut *sources {
             while let Some((_, row)) = source.next.take_if(|(at, _)| *at == stamp) {
                 rows.push(row);
-                source.advance(until, now)?;
+                source.advance(shown)?;
             }
         }
         let group = rows.get_mut(begun..).unwrap_or_default();

@@ -26,7 +26,9 @@ use rusqlite::Connection;
 use thiserror::Error;
 
 pub use backup::{BackupError, restore};
-pub use digest::{Cursor, Deletes, DigestRow, InvalidCursor, Page, Standing, StoredValue};
+pub use digest::{
+    Cursor, Deletes, DigestRow, InvalidCursor, IsListed, Page, Standing, StoredValue,
+};
 pub use draft::{Draft, Published, Replicated, WriterTag};
 pub(crate) use schema::{is_ours, refuse_if_in_use};
 

@@ -114,7 +114,7 @@ fn a_flooder_with_many_keys_keeps_no_claim_out_and_pushes_none_out() {
     let digest = node
         .context
         .store()
-        .digest(&Cursor::default(), 100, Deletes::Shown);
+        .digest(&Cursor::default(), 100, Deletes::Shown, |_, _| true);
     let rows = digest.unwrap().rows;
     assert!(
         rows.iter().all(|row| row.deleted_at.is_none()),

@@ -13,4 +13,5 @@ mod records;
 mod registration;
 mod server;
 mod support;
+mod sync;
 mod tls;

