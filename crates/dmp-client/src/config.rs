@@ -191,6 +191,8 @@ keys! {
     tsig_expires_at: Option<u64> = None;
     /// Own key: fetch messages that strangers announce, into the quarantine (client.md 10.3); absent = true.
     accept_strangers: Option<bool> = None;
+    /// Own key: how far keys are trusted that nobody compared; absent = `notify`, or `tofu` with `allow_tofu`.
+    trust_policy: Option<TrustPolicy> = None;
 }
 
 impl Config {
@@ -210,6 +212,15 @@ impl Config {
     /// Whether messages that strangers announce are fetched into the quarantine (client.md 10.3).
     pub fn accepts_strangers(&self) -> bool {
         self.accept_strangers.unwrap_or(true)
+    }
+
+    /// How far keys are trusted that nobody compared.
+    pub fn trust_policy(&self) -> TrustPolicy {
+        self.trust_policy.unwrap_or(if self.allow_tofu {
+            TrustPolicy::Tofu
+        } else {
+            TrustPolicy::Notify
+        })
     }
 
     /// Whether the pinned cluster is in use: both anchors and the switch (client.md 4.2).
@@ -276,6 +287,32 @@ impl Config {
     /// Whether a send without forward secrecy is refused by default (D15).
     pub fn requires_forward_secrecy(&self) -> bool {
         self.require_forward_secrecy.unwrap_or(false)
+    }
+}
+
+/// How far keys are trusted that nobody compared over another channel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum TrustPolicy {
+    /// The key that is seen first is believed: while nobody is pinned, everybody's messages go to the inbox, unverified.
+    Tofu,
+    /// Pinned keys are believed, new people wait in the quarantine, and every change is told.
+    #[default]
+    Notify,
+    /// Only keys that were compared are written to and delivered from.
+    VerifiedOnly,
+}
+
+impl TrustPolicy {
+    const ALL: [Self; 3] = [Self::Tofu, Self::Notify, Self::VerifiedOnly];
+
+    /// The name in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tofu => "tofu",
+            Self::Notify => "notify",
+            Self::VerifiedOnly => "verified-only",
+        }
     }
 }
 

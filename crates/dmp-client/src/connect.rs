@@ -18,14 +18,16 @@ use crate::cluster::{
     Anchor, Cluster, ClusterClaims, CompositeReader, DnsEndpoint, FetchError, HomeTransports,
     InstallError, Refresh, RefreshError, Refreshed, fetch,
 };
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, TrustPolicy};
 use crate::error::{Fault, WriteError};
 use crate::floors::Floors;
 use crate::home::{Home, host_of_endpoint};
 use crate::mesh::{
     Applied, ClaimSender, Operation, Pending, Reader, SystemClock, UpdateTarget, Writer,
 };
-use crate::ops::{FirstUse, Profile, Provider, ProviderConfig, RotationPolicy, Strangers};
+use crate::ops::{
+    FirstUse, KeysTrusted, Profile, Provider, ProviderConfig, RotationPolicy, Strangers,
+};
 use crate::publisher::{Publisher, Surroundings, publishers};
 use crate::reader::Resolvers;
 use crate::writer::{DnsClaims, HttpWriter, Outcomes, Several, TsigCredential, TsigWriter};
@@ -436,10 +438,14 @@ pub fn resolver_entries(config: &Config) -> Result<Vec<Entry>, ConfigError> {
 pub fn profile(config: &Config) -> Result<Profile, ConfigError> {
     let mut profile = Profile::new(config.username.as_str(), config.mesh_zone()?);
     profile.identity_zone = config.identity_zone()?;
-    profile.first_use = if config.allow_tofu {
-        FirstUse::Deliver
-    } else {
-        FirstUse::Refuse
+    let trust = config.trust_policy();
+    profile.first_use = match trust {
+        TrustPolicy::Tofu => FirstUse::Deliver,
+        TrustPolicy::Notify | TrustPolicy::VerifiedOnly => FirstUse::Refuse,
+    };
+    profile.contacts = match trust {
+        TrustPolicy::Tofu | TrustPolicy::Notify => KeysTrusted::Pinned,
+        TrustPolicy::VerifiedOnly => KeysTrusted::Verified,
     };
     profile.rotation = if config.follows_rotations() {
         RotationPolicy::Follow

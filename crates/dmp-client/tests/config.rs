@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use dmp_client::config::{Config, ContactEntry, YamlValue, normalize_endpoint};
+use dmp_client::config::{Config, ContactEntry, TrustPolicy, YamlValue, normalize_endpoint};
 use serde_json::{Value, json};
 
 fn vector(name: &str) -> String {
@@ -248,5 +248,25 @@ fn debug_output_holds_no_secret() {
     assert!(
         !shown.contains("secret-token") && !shown.contains("aabbcc"),
         "{shown}"
+    );
+}
+
+#[test]
+fn the_trust_policy_decides_alone_where_it_is_set_and_else_the_switch_of_the_reference() {
+    let policy = |text: &str| Config::from_yaml(text).map(|config| config.trust_policy());
+    assert_eq!(policy("").unwrap(), TrustPolicy::Notify);
+    assert_eq!(policy("allow_tofu: true").unwrap(), TrustPolicy::Tofu);
+    assert_eq!(
+        policy("allow_tofu: true\ntrust_policy: notify").unwrap(),
+        TrustPolicy::Notify
+    );
+    assert_eq!(
+        policy("trust_policy: verified-only").unwrap(),
+        TrustPolicy::VerifiedOnly
+    );
+    let wrong = policy("trust_policy: Tofu").unwrap_err();
+    assert!(
+        wrong.to_string().contains("tofu, notify or verified-only"),
+        "{wrong}"
     );
 }

@@ -212,6 +212,7 @@ fn config_reads_and_changes_one_key_and_keeps_the_rest() {
         ("endpoint", "node.test/", "https://node.test"),
         ("dns-port", "53", "53"),
         ("allow_tofu", "yes", "true"),
+        ("trust_policy", "verified-only", "verified-only"),
         (
             "dns_resolvers",
             "9.9.9.9, [2001:db8::53]:5353",
@@ -276,6 +277,7 @@ fn what_a_key_does_not_take_is_refused_and_nothing_is_written() {
         ("dns_port", "many"),
         ("dns_port", "70000"),
         ("allow_tofu", "maybe"),
+        ("trust_policy", "paranoid"),
         ("dns_resolvers", "dns.example"),
         ("dns_resolvers", "8.8.8.8:0"),
         ("dns_host", "dns.example"),

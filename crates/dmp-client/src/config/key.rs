@@ -97,6 +97,7 @@ impl Config {
             "rotation_chain_enabled" => Value::Bool(self.follows_rotations()),
             "message_ttl" => Value::Number(MESSAGE_TTL.into()),
             "accept_strangers" => Value::Bool(self.accepts_strangers()),
+            "trust_policy" => Value::String(self.trust_policy().name().to_owned()),
             "max_value_bytes" => Value::Number(NODE_MAX_VALUE_BYTES.into()),
             "require_forward_secrecy" => Value::Bool(self.requires_forward_secrecy()),
             _ => Value::Null,

@@ -9,6 +9,8 @@ use std::str::FromStr;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use yaml_serde::Value;
 
+use super::TrustPolicy;
+
 /// A kind of configuration value.
 pub(super) trait Setting: Sized {
     /// Reads the value of the key just read; `None` is YAML's null, which means the default.
@@ -91,6 +93,25 @@ macro_rules! integer {
 }
 integer!(u16, u64, i64);
 
+/// One of three words.
+impl Setting for TrustPolicy {
+    fn read<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<Self>, A::Error> {
+        let word = map.next_value::<Option<String>>()?;
+        let policy = word.map(|word| Self::parse(&word).map_err(Error::custom));
+        policy.transpose()
+    }
+
+    fn to_yaml(&self) -> Option<Value> {
+        Some(Value::String(self.name().to_owned()))
+    }
+
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        let mut all = Self::ALL.into_iter();
+        let found = all.find(|policy| policy.name() == text.trim());
+        found.ok_or("expected tofu, notify or verified-only")
+    }
+}
+
 /// A list of texts; one scalar is a list of one.
 impl Setting for Vec<String> {
     fn read<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<Self>, A::Error> {
@@ -133,7 +154,7 @@ macro_rules! own_key {
         }
     )*};
 }
-own_key!(bool, u64, Vec<String>);
+own_key!(bool, u64, Vec<String>, TrustPolicy);
 
 /// An own key with a structure of its own, kept as it stands; whoever needs it reads it.
 impl Setting for Option<Value> {

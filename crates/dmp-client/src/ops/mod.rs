@@ -73,6 +73,8 @@ pub struct Profile {
     pub identity_zone: Option<Zone>,
     /// What happens to messages that the slot walk finds while nobody is pinned.
     pub first_use: FirstUse,
+    /// Which contacts are written to and delivered from.
+    pub contacts: KeysTrusted,
     /// Whether rotation chains are followed.
     pub rotation: RotationPolicy,
     /// What happens to claims of keys that nobody pinned.
@@ -81,6 +83,16 @@ pub struct Profile {
     pub providers: ProviderConfig,
     /// The DNS listener of the own node, for notifications inside the own zone (client.md 4.6).
     pub own_node: Option<UpdateTarget>,
+}
+
+/// Which keys of contacts are trusted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum KeysTrusted {
+    /// Those that are pinned.
+    #[default]
+    Pinned,
+    /// Those that the user compared: nothing is sent to others, and what they send waits in the quarantine (`trust_policy: verified-only`).
+    Verified,
 }
 
 /// What happens to claims of keys that nobody pinned (client.md 10.3).
@@ -102,6 +114,7 @@ impl Profile {
             mesh_zone,
             identity_zone: None,
             first_use: FirstUse::default(),
+            contacts: KeysTrusted::default(),
             rotation: RotationPolicy::default(),
             strangers: Strangers::default(),
             providers: ProviderConfig::default(),

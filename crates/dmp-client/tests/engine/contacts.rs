@@ -1,7 +1,7 @@
 //! The contact list: who is pinned how, what may be changed, and how keys are compared.
 
-use dmp_client::ops::{self, ContactChanges, ContactError, Saved, Taken};
-use dmp_client::store::{KeyState, Method, SeenIdentity, Verification};
+use dmp_client::ops::{self, ContactChanges, ContactError, KeysTrusted, Saved, Taken};
+use dmp_client::store::{KeyState, Method, NewContact, SeenIdentity, Verification};
 use dmp_core::address::Address;
 use dmp_core::id::UnixTime;
 use dmp_core::keys::{Identity, PublicKeys};
@@ -10,7 +10,7 @@ use dmp_core::record::Versions;
 use dmp_core::seal::Wire;
 use dmp_core::uri::AddressUri;
 
-use crate::world::{NOW, Person, World, run};
+use crate::world::{NOW, Person, World, run, texts};
 
 fn uri(person: &Person) -> AddressUri {
     AddressUri {
@@ -362,5 +362,45 @@ fn a_fetched_identity_replaces_pinned_keys_only_when_the_user_says_so() {
         assert!(matches!(replaced, Saved::Replaced { .. }));
         let contact = ops::contacts_find(&bob.store, &alice.address()).unwrap();
         assert_eq!(contact.keys(), Some(alice.identity.public_keys()));
+    });
+}
+
+#[test]
+fn with_verified_only_nobody_is_written_to_or_delivered_from_before_the_keys_were_compared() {
+    run(async {
+        let world = World::new();
+        let mut alice = world.person("alice", "alice.example");
+        let mut bob = world.person("bob", "bob.example");
+        alice.pin(&bob);
+        bob.pin(&alice);
+        bob.profile.contacts = KeysTrusted::Verified;
+        world.take_queries();
+        let refused = bob.send(&alice, "hello").await.unwrap_err();
+        assert_eq!(refused.code(), "send-not-verified");
+        assert_eq!(world.take_queries(), [""; 0], "nothing is asked");
+
+        alice.send(&bob, "first").await.unwrap();
+        let report = bob.receive().await;
+        assert!(report.inbox.is_empty());
+        let reasons: Vec<&str> = report
+            .intros
+            .iter()
+            .map(|intro| intro.reason.code.as_str())
+            .collect();
+        assert_eq!(reasons, ["not-verified"]);
+        assert!(bob.receive().await.inbox.is_empty(), "it goes on waiting");
+
+        let pinned = ops::contacts_find(&bob.store, &alice.address()).unwrap();
+        let compared = |card: &mut NewContact| {
+            card.verification = Verification::Verified {
+                at: NOW,
+                by: Method::SafetyNumber,
+            };
+        };
+        bob.store.change_contact(pinned.id, compared).unwrap();
+        assert_eq!(texts(&bob.receive().await), ["first"]);
+        alice.send(&bob, "second").await.unwrap();
+        assert_eq!(texts(&bob.receive().await), ["second"]);
+        bob.send(&alice, "hello").await.unwrap();
     });
 }

@@ -157,6 +157,9 @@ impl From<SendError> for Failure {
                 Self::user(code, &error).hint("`dnsmesh contacts list` shows yours; `dnsmesh identity fetch <user@host> --add` adds one")
             }
             SendError::NoEncryptionKey(_) => Self::user(code, &error).hint("`dnsmesh identity fetch <user@host> --add` fills it in"),
+            SendError::NotVerified(label) => Self::user(code, &error).hint(format!(
+                "nothing was published; compare keys by `dnsmesh contacts verify {label}`, or `dnsmesh config set trust_policy notify`"
+            )),
             SendError::LifetimeTooLong(_) => Self::user(code, &error).hint("nothing was published"),
             SendError::Store(_) => Self::user(code, &error),
             SendError::Publish { error: write, step, stored, total, outbox, again } => {

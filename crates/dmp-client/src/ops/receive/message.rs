@@ -246,6 +246,13 @@ impl Run<'_> {
             .map_err(|error| Refusal::new("decrypt-failed", error))?;
         let author = Author::of(manifest, &opened);
         match self.judge(account, &author, standing).await {
+            Decision::Inbox { label, .. } if !self.is_verified(&manifest.sender) => {
+                let reason = Reason {
+                    code: "not-verified".to_owned(),
+                    text: "the sender's key was never compared".to_owned(),
+                };
+                Ok(Attempt::Quarantine(intro(candidate, opened, label, reason)))
+            }
             Decision::Inbox { label, proof } => {
                 let (authorship, succession) = provenance(proof, manifest.sender);
                 Ok(Attempt::Inbox(InboxMessage {

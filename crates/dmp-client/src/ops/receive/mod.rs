@@ -30,11 +30,11 @@ use self::gather::Candidate;
 use self::message::Outcome;
 pub use self::rhythm::{Rhythm, Turn};
 use super::lookup::Lookups;
-use super::{Session, key_change};
+use super::{KeysTrusted, Session, key_change};
 use crate::error::{Fault, StoreError};
 use crate::limits::{LOCK_POLL, LOCK_WAIT, RECEIVE_DEADLINE};
 use crate::mesh::{Counted, Operation};
-use crate::store::{Committed, HeldPrekey, InboxMessage, Intro, Received, RunLock};
+use crate::store::{Committed, HeldPrekey, InboxMessage, Intro, Received, RunLock, Verification};
 
 /// Which places are looked at (federation.md 3.7). Providers always are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -178,6 +178,16 @@ pub async fn receive(
     let expired = session.store.expire_intros(now)?;
     let contacts = session.store.contacts()?;
     let pins: Vec<Pin> = contacts.iter().map(|contact| contact.pin()).collect();
+    let verified = match session.profile.contacts {
+        KeysTrusted::Pinned => None,
+        KeysTrusted::Verified => Some(
+            contacts
+                .iter()
+                .filter(|contact| contact.verification != Verification::Unverified)
+                .filter_map(|contact| contact.signing)
+                .collect(),
+        ),
+    };
     let denylist: HashSet<SigningPublicKey> = session
         .store
         .denylist()?
@@ -195,6 +205,7 @@ pub async fn receive(
             first_use: session.profile.first_use,
             rotation: session.profile.rotation,
         },
+        verified,
         lookups: Lookups::new(session.reader),
         budget: Budget::default(),
         searched: Tally::default(),
@@ -289,6 +300,8 @@ struct Run<'a> {
     session: &'a Session<'a>,
     now: UnixTime,
     receiver: Receiver<'a>,
+    /// The keys that are delivered from, where not all pinned ones are.
+    verified: Option<HashSet<SigningPublicKey>>,
     lookups: Lookups<'a>,
     budget: Budget,
     /// Zones.
@@ -340,6 +353,12 @@ impl Run<'_> {
         let of = tally.of.fetch_add(found, Ordering::Relaxed) + found;
         let done = tally.done.fetch_add(done, Ordering::Relaxed) + done;
         self.session.watcher.count(what, done, of);
+    }
+
+    /// Whether messages of a key may go to the inbox as far as the user has to have compared it.
+    fn is_verified(&self, signer: &SigningPublicKey) -> bool {
+        let verified = self.verified.as_ref();
+        verified.is_none_or(|keys| keys.contains(signer))
     }
 
     /// Changes the state; never held across an await.

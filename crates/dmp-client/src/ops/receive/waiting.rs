@@ -37,7 +37,9 @@ impl Run<'_> {
             .pins
             .iter()
             .any(|pin| pin.signing == Some(row.signer));
-        row.sender_id.is_some() && (pinned || row.reason.code == "authorship-not-proven")
+        row.sender_id.is_some()
+            && self.is_verified(&row.signer)
+            && (pinned || row.reason.code == "authorship-not-proven")
     }
 
     async fn judge_again(&self, row: Intro) -> Option<Received> {

@@ -16,11 +16,13 @@ use thiserror::Error;
 use self::prepare::{choose, envelope_address, key_change, prekey_pool};
 use super::lookup::Lookups;
 use super::outbox::{PublishFailure, SendStep, Work, deliver, records};
-use super::{Session, providers};
+use super::{KeysTrusted, Session, providers};
 use crate::error::{Fault, StoreError, WriteError};
 use crate::limits::{MESSAGE_TTL, MESSAGE_TTL_MAX, PREKEY_CHOICES};
 use crate::mesh::Message;
-use crate::store::{Contact, MessageKey, NewOutboxEntry, OutboxId, OutboxItem, OutboxState};
+use crate::store::{
+    Contact, MessageKey, NewOutboxEntry, OutboxId, OutboxItem, OutboxState, Verification,
+};
 
 /// What to send.
 #[derive(Clone, Copy, Debug)]
@@ -107,6 +109,9 @@ pub enum SendError {
     /// The contact has a signing key only; nothing was asked of the network.
     #[error("no encryption key is known for `{0}`: fetch the contact's identity first")]
     NoEncryptionKey(String),
+    /// Only verified contacts may be written to, and this one is not; nothing was asked of the network.
+    #[error("the keys of `{0}` were never compared, and trust_policy is verified-only")]
+    NotVerified(String),
     /// The contact's pinned key was revoked.
     #[error("`{0}` has revoked the pinned key")]
     KeyRevoked(String),
@@ -153,9 +158,10 @@ impl SendError {
     #[must_use]
     pub const fn fault(&self) -> Fault {
         match self {
-            Self::UnknownContact(_) | Self::NoEncryptionKey(_) | Self::LifetimeTooLong(_) => {
-                Fault::Misuse
-            }
+            Self::UnknownContact(_)
+            | Self::NoEncryptionKey(_)
+            | Self::NotVerified(_)
+            | Self::LifetimeTooLong(_) => Fault::Misuse,
             Self::Seal(SealError::TooLarge { .. } | SealError::NothingFits { .. }) => Fault::Misuse,
             Self::KeyRevoked(_) | Self::KeyReplaced { .. } | Self::Seal(SealError::UnusableKey) => {
                 Fault::Rejected
@@ -173,6 +179,7 @@ impl SendError {
         match self {
             Self::UnknownContact(_) => "send-unknown-contact",
             Self::NoEncryptionKey(_) => "send-no-encryption-key",
+            Self::NotVerified(_) => "send-not-verified",
             Self::KeyRevoked(_) => "send-key-revoked",
             Self::KeyReplaced { .. } => "send-key-replaced",
             Self::LifetimeTooLong(_) => "send-ttl-too-long",
@@ -261,6 +268,12 @@ pub async fn send(
     let recipient = contact
         .agreement
         .ok_or_else(|| SendError::NoEncryptionKey(contact.label.clone()))?;
+
+    if session.profile.contacts == KeysTrusted::Verified
+        && contact.verification == Verification::Unverified
+    {
+        return Err(SendError::NotVerified(contact.label.clone()));
+    }
 
     let now = session.clock.now();
     let lookups = Lookups::new(session.reader);
