@@ -122,7 +122,8 @@ pub struct ClusterInUse {
 
 impl LookUps {
     /// What the configuration describes. In cluster mode the manifest is looked up first, and nothing stands in for it
-    /// (federation.md 4.2). `now` decides whether a saved token is still worth sending.
+    /// (federation.md 4.2). Resolvers that failed in the last command are asked last (W19). `now` decides whether a saved token is still
+    /// worth sending.
     ///
     /// # Errors
     /// [`ConnectError`].
@@ -133,6 +134,7 @@ impl LookUps {
         now: u64,
     ) -> Result<Self, ConnectError> {
         let resolvers = reader(config, fallback)?;
+        home.recall_demotions(&resolvers, UnixTime::new(now));
         let outside: Arc<dyn Reader> = Arc::new(resolvers.clone());
         let anchor = Anchor::of_config(config)?.filter(|_| config.cluster_active());
         let Some(anchor) = anchor else {

@@ -2,6 +2,7 @@
 //!
 //! It knows where the files lie, which modes they have and how they are replaced; what stands in them is other modules' business.
 
+mod demotion;
 mod private_file;
 mod token;
 
@@ -18,12 +19,13 @@ use crate::error::Obstacle;
 use crate::floors::FLOORS_FILE;
 
 /// Files of a home that nobody else may read (client.md 2), the reference's included.
-const PRIVATE_FILES: [&str; 13] = [
+const PRIVATE_FILES: [&str; 14] = [
     "config.yaml",
     "config.yaml.bak",
     "dnsmesh.db",
     "dnsmesh.db-wal",
     "dnsmesh.db-shm",
+    "resolvers.json",
     "prekeys.db",
     "prekeys.db-wal",
     "prekeys.db-shm",

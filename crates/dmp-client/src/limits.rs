@@ -24,6 +24,10 @@ pub const PREKEYS_LOW: usize = 5;
 pub const UPKEEP_INTERVAL: u64 = NODE_MAX_TTL / 2;
 /// How long upkeep rests after an attempt, seconds: a node that refuses is not asked at every turn of `recv --follow`.
 pub const UPKEEP_PAUSE: u64 = 300;
+/// Resolvers that are kept as failing from one command to the next: more than anybody configures.
+pub const DEMOTIONS_KEPT: usize = 32;
+/// Octets of that file that are read: the longest names and addresses of so many, twice.
+pub const DEMOTIONS_BYTES: u64 = 32 * 1024;
 /// Time for one upkeep: a few UPDATEs, also over a slow line.
 pub const UPKEEP_DEADLINE: Duration = Duration::from_secs(15);
 /// Attempts to find a prekey id that is not in use (crypto.md 12).

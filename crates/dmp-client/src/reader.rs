@@ -2,12 +2,15 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dmp_core::owner::OwnerName;
 use dmp_dns::Name;
 use dmp_net::pool::NoUpstream;
 use dmp_net::target::TargetError;
-use dmp_net::{Entry, PoolOptions, Resolution, ResolverPool, SystemFallback, update_target};
+use dmp_net::{
+    Entry, PoolOptions, Resolution, ResolverPool, SystemFallback, Upstream, update_target,
+};
 
 use crate::mesh::{Lookup, Pending, Reader, UpdateTarget};
 
@@ -44,6 +47,31 @@ impl Resolvers {
         Self {
             pool: pool(entries, options),
             fallback: None,
+        }
+    }
+
+    /// The resolvers as people know them, with those that are asked last for now: how long ago each failed.
+    pub(crate) fn standing(&self) -> Vec<(String, Option<Duration>)> {
+        let demoted = self.pool.demotions();
+        let ago = |upstream: &Upstream| {
+            let mut demoted = demoted.iter();
+            demoted
+                .find(|(other, _)| other == upstream)
+                .map(|(_, ago)| *ago)
+        };
+        let upstreams = self.pool.upstreams();
+        upstreams
+            .iter()
+            .map(|upstream| (upstream.to_string(), ago(upstream)))
+            .collect()
+    }
+
+    /// Asks the resolver of that name last, because it failed so long ago.
+    pub(crate) fn demote(&self, name: &str, ago: Duration) {
+        for upstream in self.pool.upstreams() {
+            if upstream.to_string() == name {
+                self.pool.demote(&upstream, ago);
+            }
         }
     }
 

@@ -142,6 +142,26 @@ impl Health {
         }
     }
 
+    /// The upstreams that cool down, and how long ago each failed last.
+    pub(crate) fn cooling(&self, now: Instant) -> Vec<(usize, Duration)> {
+        let upstreams = self.upstreams.iter().enumerate();
+        upstreams
+            .filter(|(_, upstream)| self.is_cooling(upstream, now))
+            .filter_map(|(index, upstream)| {
+                let failed = upstream.last_failure?;
+                Some((index, now.saturating_duration_since(failed)))
+            })
+            .collect()
+    }
+
+    /// Lets an upstream cool down that somebody else saw fail so long ago.
+    pub(crate) fn demote(&mut self, index: usize, ago: Duration, now: Instant) {
+        if let Some(upstream) = self.upstreams.get_mut(index) {
+            upstream.consecutive_failures = self.threshold;
+            upstream.last_failure = now.checked_sub(ago);
+        }
+    }
+
     fn is_cooling(&self, upstream: &Upstream, now: Instant) -> bool {
         let recent = upstream
             .last_failure

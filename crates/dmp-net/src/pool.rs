@@ -162,6 +162,26 @@ impl ResolverPool {
         lock(&self.members).upstreams.clone()
     }
 
+    /// The upstreams that are asked last for now, and how long ago each failed: another process may go on from there
+    /// (federation.md W19).
+    pub fn demotions(&self) -> Vec<(Upstream, Duration)> {
+        let members = Arc::clone(&lock(&self.members));
+        let cooling = lock(&members.health).cooling(Instant::now());
+        cooling
+            .into_iter()
+            .filter_map(|(index, ago)| Some((members.upstreams.get(index)?.clone(), ago)))
+            .collect()
+    }
+
+    /// Asks an upstream last that failed so long ago, until it has cooled down. One that is not in the pool changes nothing.
+    pub fn demote(&self, upstream: &Upstream, ago: Duration) {
+        let members = Arc::clone(&lock(&self.members));
+        let index = members.upstreams.iter().position(|own| own == upstream);
+        if let Some(index) = index {
+            lock(&members.health).demote(index, ago, Instant::now());
+        }
+    }
+
     /// TXT values of `name`: the strings of one record joined; a value that is not UTF-8 is left out alone (records.md 5.1).
     pub async fn txt(&self, name: &Name) -> Lookup {
         let plausible = self.options.plausible;

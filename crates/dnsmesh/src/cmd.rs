@@ -83,6 +83,7 @@ pub(crate) fn run(args: Args) -> Exit {
                 }
                 context.note_failures().await;
                 context.note_damage();
+                context.remember_resolvers();
                 Ok(exit)
             }
         }

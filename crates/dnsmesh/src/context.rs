@@ -18,6 +18,7 @@ use dmp_client::limits::CLUSTER_SETTLE;
 use dmp_client::mesh::{SystemClock, Unwatched};
 use dmp_client::ops::Session;
 use dmp_client::passphrase::{self, PassphraseError, Tripwire};
+use dmp_client::reader::Resolvers;
 use dmp_client::store::{Damage, Opening, Store};
 use dmp_client::takeover::{ReferenceHome, TakeoverError};
 use dmp_core::id::UnixTime;
@@ -46,6 +47,8 @@ pub(crate) struct Context {
     pub(crate) beside: Beside,
     /// What is left of writes, once the verb went online.
     aftermath: OnceLock<Aftermath>,
+    /// Whom the verb asks, once it does.
+    resolvers: OnceLock<Resolvers>,
     /// What the store has met of damaged rows, once it is open.
     damage: OnceLock<Damage>,
 }
@@ -184,6 +187,7 @@ impl Context {
             format,
             beside: Beside::default(),
             aftermath: OnceLock::new(),
+            resolvers: OnceLock::new(),
             damage: OnceLock::new(),
         })
     }
@@ -204,6 +208,14 @@ impl Context {
     /// Whether the system may resolve hosts although resolvers are configured.
     pub(crate) fn system_fallback(&self) -> SystemFallback {
         self.environment.connect.system_fallback
+    }
+
+    /// Keeps for the next command which resolvers failed.
+    pub(crate) fn remember_resolvers(&self) {
+        if let Some(resolvers) = self.resolvers.get() {
+            self.home
+                .remember_demotions(resolvers, UnixTime::new(now()));
+        }
     }
 
     /// Reads the configuration, obtains the passphrase, derives the keys and compares them with the ones remembered.
@@ -415,12 +427,15 @@ impl Context {
         let options = self.environment.connect;
         let connection = Connection::open(config, &self.home, options, now()).await?;
         self.aftermath.get_or_init(|| connection.aftermath.clone());
+        self.resolvers.get_or_init(|| connection.resolvers.clone());
         Ok(connection)
     }
 
     /// How a configuration looks things up, for the verbs that only read: in cluster mode its manifest is looked up first.
     pub(crate) async fn look_ups(&self, config: &Config) -> Result<LookUps, Failure> {
-        Ok(LookUps::open(config, &self.home, self.system_fallback(), now()).await?)
+        let look_ups = LookUps::open(config, &self.home, self.system_fallback(), now()).await?;
+        self.resolvers.get_or_init(|| look_ups.resolvers.clone());
+        Ok(look_ups)
     }
 
     /// Tells which of several publishers or nodes did not take everything, although the verb may have succeeded through the others.

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use common::User;
@@ -18,42 +19,64 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// A resolver over UDP that answers every TXT question with a value, or denies everything, until the test ends.
 fn resolver(knows: bool) -> SocketAddr {
-    serve(move |_| knows)
+    serve(move |_| knows.then_some(b"x"))
+}
+
+/// One that has a record of this protocol at every name, though not a good one.
+fn full() -> SocketAddr {
+    serve(|_| Some(b"v=dmp1;t=identity;junk"))
+}
+
+/// One that fails, and how often it was asked.
+fn failing() -> (SocketAddr, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut request = [0; 1500];
+        while let Ok((length, from)) = socket.recv_from(&mut request) {
+            count.fetch_add(1, Ordering::SeqCst);
+            let mut answer = answer(&request[..length], None);
+            answer[3] = 2;
+            let _ = socket.send_to(&answer, from);
+        }
+    });
+    (address, asked)
 }
 
 /// One that knows a name that is there and denies all others, as one should.
 fn honest() -> SocketAddr {
     serve(|name| {
-        name.to_ascii_lowercase()
-            .windows(6)
-            .any(|part| part == b"google")
+        let name = name.to_ascii_lowercase();
+        let is_there = name.windows(6).any(|part| part == b"google");
+        is_there.then_some(b"x")
     })
 }
 
-/// A resolver over UDP; `knows` is given names as they are on the wire.
-fn serve(knows: impl Fn(&[u8]) -> bool + Send + 'static) -> SocketAddr {
+/// A resolver over UDP; `text` is given names as they are on the wire.
+fn serve(text: impl Fn(&[u8]) -> Option<&'static [u8]> + Send + 'static) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     thread::spawn(move || {
         let mut request = [0; 1500];
         while let Ok((length, from)) = socket.recv_from(&mut request) {
             let query = Query::parse(&request[..length]).unwrap();
-            let knows = knows(query.name());
-            let answer = answer(&request[..length], knows);
+            let answer = answer(&request[..length], text(query.name()));
             let _ = socket.send_to(&answer, from);
         }
     });
     address
 }
 
-fn answer(request: &[u8], knows: bool) -> Vec<u8> {
+fn answer(request: &[u8], text: Option<&[u8]>) -> Vec<u8> {
     let query = Query::parse(request).unwrap();
     let mut answer = request[..12 + query.name().len() + 4].to_vec();
     answer[2] |= 0x80;
-    answer[3] = if knows { 0 } else { 3 };
-    answer[6..12].copy_from_slice(&[0, u8::from(knows), 0, 0, 0, 0]);
-    if knows {
-        let rdata = encode_rdata(b"x");
+    answer[3] = if text.is_some() { 0 } else { 3 };
+    answer[6..12].copy_from_slice(&[0, u8::from(text.is_some()), 0, 0, 0, 0]);
+    if let Some(text) = text {
+        let rdata = encode_rdata(text);
         answer.extend_from_slice(&[0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 60, 0, rdata.len() as u8]);
         answer.extend_from_slice(&rdata);
     }
@@ -83,7 +106,7 @@ fn encrypted_resolver() -> (SocketAddr, String) {
                 while stream.read_exact(&mut length).is_ok() {
                     let mut request = vec![0; usize::from(u16::from_be_bytes(length))];
                     stream.read_exact(&mut request).unwrap();
-                    let answer = answer(&request, true);
+                    let answer = answer(&request, Some(b"x"));
                     let length = (answer.len() as u16).to_be_bytes();
                     stream.write_all(&[&length[..], &answer].concat()).unwrap();
                 }
@@ -248,6 +271,35 @@ fn test_tells_of_each_resolver_what_it_can_do() {
         (&true.into(), &false.into())
     );
     assert_eq!(rows[1]["usable"], false);
+}
+
+#[test]
+fn a_resolver_that_failed_is_asked_last_by_the_next_command_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (failing, asked) = failing();
+    let user = user(&dir, &format!("{failing},{}", full()));
+    let fetch = || {
+        user.run(&["identity", "fetch", "bob@mesh.test"]).expect(2);
+        asked.swap(0, Ordering::SeqCst)
+    };
+    let memory = user.home.join("resolvers.json");
+    assert!(fetch() > 0);
+    let kept = fs::read_to_string(&memory).unwrap();
+    assert!(kept.contains(&failing.to_string()), "{kept}");
+    assert_eq!(fetch(), 0, "another process knows");
+    assert_eq!(
+        fs::read_to_string(&memory).unwrap(),
+        kept,
+        "nothing new, nothing written"
+    );
+
+    let aged = kept.replace("\"failed_at\":1", "\"failed_at\":");
+    fs::write(&memory, aged).unwrap();
+    assert!(fetch() > 0, "it has cooled down");
+    for text in ["", "{", "[]", "\u{0}"] {
+        fs::write(&memory, text).unwrap();
+        assert!(fetch() > 0, "{text:?} counts for nothing");
+    }
 }
 
 #[test]
