@@ -23,6 +23,8 @@ mod signing;
 mod token;
 mod tsig;
 
+use std::time::Duration;
+
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::credentials::TsigCommand;
@@ -92,12 +94,19 @@ pub(crate) fn run(args: Args) -> Exit {
     done.unwrap_or_else(|failure| format.fail(&failure))
 }
 
-/// From now on Ctrl-C ends the verb wherever it is; every file is changed in one step, so nothing is left half done.
+/// How long an interrupt waits for the end of what belongs together.
+const UNDIVIDED_MAX: Duration = Duration::from_secs(2);
+
+/// From now on Ctrl-C ends the verb wherever it is, but for [`terminal::undivided`] work; every file is changed in one step, so nothing is
+/// left half done.
 fn end_on_interrupt() -> Result<(), Failure> {
     let interrupts = signal(SignalKind::interrupt());
     let mut interrupts = interrupts.map_err(|error| Failure::user("signals", error))?;
     tokio::spawn(async move {
         if interrupts.recv().await.is_some() {
+            let undivided = tokio::task::spawn_blocking(|| drop(terminal::undivided()));
+            // A reader who takes nothing more must not keep the process.
+            let _ = tokio::time::timeout(UNDIVIDED_MAX, undivided).await;
             prompt::restore_terminal();
             terminal::leave();
             std::process::exit(i32::from(Exit::Interrupted.status()));

@@ -174,6 +174,14 @@ pub(crate) fn alone<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
+/// Held by [`undivided`] work.
+static UNDIVIDED: Mutex<()> = Mutex::new(());
+
+/// What is done while this is held is not divided by an interrupt: printing a message and noting that it was shown.
+pub(crate) fn undivided() -> MutexGuard<'static, ()> {
+    UNDIVIDED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Takes the progress away because the process ends here. Somebody who is being asked keeps the screen.
 pub(crate) fn leave() {
     if let Ok(mut shown) = SHOWN.try_lock() {

@@ -510,9 +510,7 @@ fn following_prints_messages_as_they_come_until_it_is_interrupted() {
     }
     let (status, _, _) = following.interrupt();
     assert_eq!(status, Some(130));
-    // Between the line and the note that it was shown, a message is shown again rather than lost.
-    let again = texts(&hugo.run(&["recv"]).expect(0).stdout);
-    assert!(again.is_empty() || again == ["second"], "{again:?}");
+    // However soon the interrupt came behind the line, nothing is shown twice.
     hugo.run(&["recv"]).expect(0).says("(no new messages)\n");
 }
 

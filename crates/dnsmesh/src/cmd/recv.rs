@@ -20,6 +20,7 @@ use crate::context::{Context, Online};
 use crate::exit::{Exit, Failure};
 use crate::prompt::StandardInput;
 use crate::report::Report;
+use crate::terminal;
 use crate::time::now;
 
 /// Fetches and decrypts what waits for this user.
@@ -53,7 +54,10 @@ async fn once(context: &Context, online: &Online, args: &RecvArgs) -> Result<Exi
         store: &online.store,
         detail: detail(args),
     };
-    let exit = context.format.print(&mail);
+    let exit = {
+        let _undivided = terminal::undivided();
+        context.format.print(&mail)
+    };
     clear_away(&online.session(), &report).await?;
     upkeep(context, online).await?;
     Ok(if unread == 0 { exit } else { Exit::User })

@@ -23,6 +23,7 @@ use crate::cmd::identity::upkeep;
 use crate::context::{Context, Online};
 use crate::exit::{Exit, Failure};
 use crate::report::Format;
+use crate::terminal;
 use crate::time::now;
 
 /// What a run tells besides messages, remembered so that it is told when it changes.
@@ -148,6 +149,8 @@ async fn hand_out(
                 Format::Text => text_of(message),
                 Format::Json => json_of(message),
             };
+            // An interrupt in between would show the message twice; a crash may.
+            let _undivided = terminal::undivided();
             if !context.format.put(&text)? {
                 return Ok(false);
             }
