@@ -130,14 +130,14 @@ impl Health {
     }
 
     /// Queries may go to this upstream faster: it has shown that it does not fall silent for them.
-    pub(crate) fn quicken(&mut self, index: usize, now: Instant) {
+    pub(crate) fn quicken(&mut self, index: usize, per_second: u32, now: Instant) {
         let upstream = self.upstreams.get_mut(index);
         if let Some(pace) = upstream.map(|upstream| &mut upstream.pace)
-            && pace.per_second != limits::QUICK_PACE_PER_SECOND
+            && pace.per_second < per_second
         {
             *pace = Pace {
                 next: now,
-                per_second: limits::QUICK_PACE_PER_SECOND,
+                per_second,
             };
         }
     }
@@ -426,7 +426,7 @@ mod tests {
         let later = now + Duration::from_secs(60);
         assert_eq!(health.reserve(0, later), later);
 
-        health.quicken(1, now);
+        health.quicken(1, limits::RESOLVER_PACE_PER_SECOND, now);
         let due: Vec<Duration> = (0..1151).map(|_| health.reserve(1, now) - now).collect();
         assert!(due[..150].iter().all(Duration::is_zero));
         assert_eq!(due[1150] - due[150], Duration::from_secs(1));

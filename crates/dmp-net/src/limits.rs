@@ -25,9 +25,11 @@ pub const TIMEOUTS_PER_RUN: u32 = 2;
 pub const PACE_BURST: u32 = 150;
 /// Queries a second to one upstream after that (client.md 4.1).
 pub const PACE_PER_SECOND: u32 = 50;
-/// The same where the upstream has given a cookie, which lifts a node's limit for addresses (D12), or looks things up for
-/// others, so that it expects many queries from one address.
-pub const QUICK_PACE_PER_SECOND: u32 = 1000;
+/// The same at an upstream that looks things up for others, so that it expects many queries from one address.
+pub const RESOLVER_PACE_PER_SECOND: u32 = 1000;
+/// The same at one that speaks for its own zones and has given a cookie, which lifts a node's limit for addresses (D12): more than 16
+/// queries in flight need at a millisecond each, so that what the node can do is the bound.
+pub const PROVEN_PACE_PER_SECOND: u32 = 16_000;
 /// An UPDATE over UDP, and again over TCP (client.md 4.4).
 pub const UPDATE: Duration = Duration::from_secs(5);
 /// Octets of an UPDATE that still goes over UDP, its TSIG record included (client.md 4.4).

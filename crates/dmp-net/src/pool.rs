@@ -310,8 +310,13 @@ impl Members {
             Err(error) => return Said::Failed(Fared::Badly, format!("{upstream}: {error}")),
         };
         let has_cookie = matches!(response.cookie(), Ok(Some(cookie)) if !cookie.server.is_empty());
-        if response.recursion_available || has_cookie {
-            lock(&self.health).quicken(index, Instant::now());
+        let pace = match (response.recursion_available, has_cookie) {
+            (true, _) => Some(limits::RESOLVER_PACE_PER_SECOND),
+            (false, true) => Some(limits::PROVEN_PACE_PER_SECOND),
+            (false, false) => None,
+        };
+        if let Some(pace) = pace {
+            lock(&self.health).quicken(index, pace, Instant::now());
         }
         if response.rcode != Rcode::NOERROR && response.rcode != Rcode::NXDOMAIN {
             return Said::Failed(Fared::Badly, format!("{upstream}: {}", response.rcode));
