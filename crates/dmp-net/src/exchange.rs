@@ -73,7 +73,7 @@ pub(crate) async fn converse<T>(
 ) -> Result<T, ExchangeError> {
     socket.send(request).await?;
     let mut again = Some(retransmit);
-    let mut datagram = vec![0; dmp_dns::limits::MESSAGE];
+    let mut datagram = vec![0; limits::DATAGRAM];
     loop {
         tokio::select! {
             biased; // the clock first: a flood of garbage must not outlast the deadline

@@ -21,6 +21,9 @@ pub const LOOKUP: Duration = Duration::from_secs(20);
 pub const COOLDOWN: Duration = Duration::from_secs(60);
 /// Timeouts in a row after which a run stops asking an upstream (client.md 11).
 pub const TIMEOUTS_PER_RUN: u32 = 2;
+/// Octets of a datagram that are read: twice the largest that a query ever allows its answer (4 096). A longer one is cut off, cannot be read
+/// then, and counts for nothing.
+pub const DATAGRAM: usize = 8192;
 /// Queries that may go to one upstream at once: below the 200 a node takes before it falls silent (client.md 4.1).
 pub const PACE_BURST: u32 = 150;
 /// Queries a second to one upstream after that (client.md 4.1).

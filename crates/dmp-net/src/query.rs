@@ -3,10 +3,12 @@
 //! Which server, and what its answer means, is decided elsewhere.
 
 use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use dmp_dns::message::{CaseMatch, QueryBuilder, Response};
 use dmp_dns::{Name, Rcode, Rtype};
+use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until};
 
 use crate::channel::Channel;
@@ -49,13 +51,15 @@ pub(crate) async fn query(
     plan: QueryPlan,
     peers: &Peers,
 ) -> Result<Response, ExchangeError> {
+    let socket = connect(server).await?;
     let asker = Asker {
         server,
         name,
         rtype,
         plan,
         peers,
-        path: (server, connect(server).await?.local_addr()?.ip()),
+        path: (server, socket.local_addr()?.ip()),
+        unused: Mutex::new(Some(socket)),
         deadline: Instant::now() + plan.total,
     };
     let known_to_fold = asker.peer()?.folds_case;
@@ -129,6 +133,8 @@ struct Asker<'a> {
     plan: QueryPlan,
     peers: &'a Peers,
     path: Path,
+    /// The socket that told the path, for the first datagram; every other has one of its own.
+    unused: Mutex<Option<UdpSocket>>,
     deadline: Instant,
 }
 
@@ -197,7 +203,15 @@ impl Asker<'_> {
     }
 
     async fn udp_once(&self, form: Form, end: Instant) -> Result<Step, ExchangeError> {
-        let socket = connect(self.server).await?;
+        let unused = self
+            .unused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let socket = match unused {
+            Some(socket) => socket,
+            None => connect(self.server).await?,
+        };
         let peer = self.peer()?;
         let own = peer.cookies(form);
         let builder = self.builder(form)?;

@@ -255,6 +255,7 @@ impl Context {
         tracing::debug!("deriving the keys from passphrase and salt");
         let derived = Identity::derive(passphrase, &config.salt()?);
         let identity = derived.map_err(|error| Failure::user("passphrase-unusable", error))?;
+        end_huge_pages();
         match passphrase::check_tripwire(&mut config, &identity.signing_public()) {
             Ok(Tripwire::Passed) => {}
             Ok(Tripwire::Armed) => self.remember(&config),
@@ -459,6 +460,15 @@ impl Context {
                 "warning: the signing key could not be remembered: {error}"
             ));
         }
+    }
+}
+
+/// The derivation works on 32 MiB, for which huge pages pay. What follows is small and spread over threads: a huge page for each would cost
+/// memory, and the time to clear it.
+fn end_huge_pages() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "huge pages stay in use");
     }
 }
 
