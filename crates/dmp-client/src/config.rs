@@ -268,6 +268,18 @@ impl Config {
         })
     }
 
+    /// Takes the TSIG key out, with all that belongs to it: writes go another way from now on.
+    pub fn forget_tsig(&mut self) {
+        let defaults = Self::default();
+        self.tsig_key_name = defaults.tsig_key_name;
+        self.tsig_secret_hex = defaults.tsig_secret_hex;
+        self.tsig_algorithm = defaults.tsig_algorithm;
+        self.tsig_zone = defaults.tsig_zone;
+        self.tsig_dns_server = defaults.tsig_dns_server;
+        self.tsig_dns_port = defaults.tsig_dns_port;
+        self.tsig_expires_at = defaults.tsig_expires_at;
+    }
+
     /// Lifetime given to a message when the user names none, in seconds (D20).
     pub fn default_message_ttl(&self) -> u64 {
         self.message_ttl.unwrap_or(MESSAGE_TTL)

@@ -2,6 +2,7 @@
 //!
 //! It looks and judges. It changes nothing, prints nothing, and reaches the world through [`Instruments`] and [`Witness`] only.
 
+mod anchors;
 mod contact;
 mod files;
 mod instruments;
@@ -10,6 +11,7 @@ mod node;
 mod published;
 mod store;
 
+pub use anchors::check_anchors;
 pub use contact::{ContactQuestion, check_contact};
 pub use files::{check_files, check_settings, close_files};
 pub use instruments::{NetworkInstruments, ResolverWitness};

@@ -5,6 +5,7 @@
 
 mod agent;
 pub mod backup;
+pub mod bootstrap;
 pub mod cluster;
 pub mod config;
 pub mod connect;
@@ -24,5 +25,6 @@ pub mod reader;
 pub mod register;
 pub mod signing;
 pub mod store;
+pub mod successor;
 pub mod takeover;
 pub mod writer;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::RegisterError;
+use crate::agent::is_loopback;
 
 /// How a node is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +63,11 @@ impl NodeAddress {
             host: host.to_ascii_lowercase(),
             port,
         })
+    }
+
+    /// Whether nobody on the way can read what is said: TLS, or this machine (D7).
+    pub fn is_confidential(&self) -> bool {
+        self.scheme == Scheme::Https || is_loopback(&self.host)
     }
 
     /// The host, lower case, without port and brackets.

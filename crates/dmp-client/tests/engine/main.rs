@@ -1,6 +1,7 @@
 //! The operations over a world in memory: virtual time, no socket, every answer decided by the test.
 
 mod attacks;
+mod bootstrap;
 mod bounds;
 mod cluster;
 mod contacts;
