@@ -13,6 +13,7 @@
 
 mod attacks;
 mod backup;
+mod bootstrap;
 mod claims;
 mod client_takeover;
 mod crash;

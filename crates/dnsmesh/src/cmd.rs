@@ -20,6 +20,7 @@ pub(crate) mod resolvers;
 mod send;
 mod setup;
 mod signing;
+mod successor;
 mod token;
 mod tsig;
 

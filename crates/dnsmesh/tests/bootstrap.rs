@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use common::node::{Node, OPERATOR_TOKEN};
+use common::node::{self, Node, OPERATOR_TOKEN};
 use common::{Ran, User};
 
 /// The operator of a domain: a directory with key files, and nothing of a user's.
@@ -257,5 +257,412 @@ fn a_pin_is_checked_and_stored_without_asking_anybody() {
             .expect(1)
             .nothing_on_stdout();
     }
+    assert_eq!(alice.config(), before);
+}
+
+/// Three nodes of one operator on loopback addresses of their own, because saved tokens are known by host.
+struct Mesh {
+    base: &'static str,
+    nodes: Vec<Node>,
+    operator: Operator,
+    operator_spk: String,
+}
+
+impl Mesh {
+    /// Nodes with the manifest of their cluster, signed by `operator.key`.
+    fn start(dir: &Path, base: &'static str) -> Self {
+        let nodes = (2..5).map(|number| {
+            let host = format!("127.0.0.{number}");
+            let mut command = node::command(&dir.join(format!("node-{number}")), base);
+            command
+                .env("DMP_HTTP_HOST", &host)
+                .env("DMP_DNS_HOST", &host);
+            Node::spawn(command, base)
+        });
+        let operator = Operator::new(dir);
+        let mesh = Self {
+            base,
+            nodes: nodes.collect(),
+            operator_spk: operator.key("operator.key"),
+            operator,
+        };
+        mesh.publish("1");
+        mesh
+    }
+
+    /// Puts the manifest on every node.
+    fn publish(&self, seq: &str) {
+        let nodes = self.nodes.iter().enumerate();
+        let nodes: Vec<String> = nodes
+            .map(|(index, node)| format!("id=node-{index},http={},dns={}", node.url(), node.dns))
+            .collect();
+        let key = self.operator.path("operator.key");
+        let mut sign = vec!["cluster", "sign", self.base, "--key", &key, "--seq", seq];
+        for node in &nodes {
+            sign.extend(["--node", node]);
+        }
+        self.put(&self.operator.user.run(&sign).expect(0).stdout);
+    }
+
+    /// Puts a record on every node.
+    fn put(&self, value: &str) {
+        let file = self.operator.path("put.txt");
+        fs::write(&file, value).unwrap();
+        for node in &self.nodes {
+            self.operator.put(node, &file).expect(0);
+        }
+    }
+
+    /// The nodes as resolvers: each answers for its own zone.
+    fn resolvers(&self) -> String {
+        let places: Vec<_> = self.nodes.iter().map(|node| node.dns.to_string()).collect();
+        places.join(",")
+    }
+
+    /// Signs that this cluster serves `domain`.
+    fn bootstrap(&self, domain: &str, key: &str, seq: &str) -> String {
+        let entry = format!("base={},key={}", self.base, self.operator_spk);
+        let path = self.operator.path(key);
+        let sign = [
+            "bootstrap",
+            "sign",
+            domain,
+            "--key",
+            &path,
+            "--seq",
+            seq,
+            "--entry",
+            &entry,
+        ];
+        self.operator.user.run(&sign).expect(0).stdout
+    }
+}
+
+fn user(dir: &Path, name: &str, domain: &str, resolvers: &str) -> User {
+    let user = User::new(dir, name);
+    let address = format!("{name}@{domain}");
+    user.run(&[
+        "init",
+        &address,
+        "--dns-resolvers",
+        resolvers,
+        "--no-probe-local-dns",
+    ])
+    .expect(0);
+    user
+}
+
+#[test]
+fn discovery_writes_nothing_and_auto_pin_writes_all_of_it_for_the_own_domain_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = Node::start(dir.path(), "users.test");
+    let mesh = Mesh::start(dir.path(), "mesh.test");
+    let operator = &mesh.operator;
+    let key = operator.key("zone.key");
+    let resolvers = format!("{},{}", home.dns, mesh.resolvers());
+    let alice = user(dir.path(), "alice", "users.test", &resolvers);
+
+    // Nothing pinned, nothing published.
+    alice
+        .run(&["bootstrap", "fetch"])
+        .expect(1)
+        .warns("[bootstrap-no-pin]");
+    let discover = ["bootstrap", "discover", "alice@users.test"];
+    alice.run(&discover).expect(1).warns("[bootstrap-no-pin]");
+    alice
+        .run(&["bootstrap", "discover", "alice", "--signer-spk", &key])
+        .expect(1);
+    alice
+        .run(&["bootstrap", "pin", "users.test", &key])
+        .expect(0);
+    alice
+        .run(&["bootstrap", "fetch"])
+        .expect(2)
+        .warns("[bootstrap-no-record]");
+
+    // A domain whose only cluster is nowhere.
+    let nowhere = format!("base=nowhere.test,key={key}");
+    let zone_key = operator.path("zone.key");
+    let sign = [
+        "bootstrap",
+        "sign",
+        "users.test",
+        "--key",
+        &zone_key,
+        "--seq",
+        "1",
+        "--entry",
+        &nowhere,
+    ];
+    operator.publish(&home, &sign);
+    let before = alice.config();
+    alice
+        .run(&discover)
+        .expect(0)
+        .says("  cluster_base_domain: nowhere.test\n")
+        .warns("no cluster of this domain can be used now");
+    let auto = [&discover[..], &["--auto-pin"]].concat();
+    alice
+        .run(&auto)
+        .expect(2)
+        .nothing_on_stdout()
+        .warns("[bootstrap-no-cluster]");
+    assert_eq!(alice.config(), before);
+
+    // One in front of the real one.
+    let real = format!("base=mesh.test,key={}", mesh.operator_spk);
+    let sign = [
+        "bootstrap",
+        "sign",
+        "users.test",
+        "--key",
+        &zone_key,
+        "--seq",
+        "2",
+        "--entry",
+        &nowhere,
+        "--entry",
+        &real,
+    ];
+    operator.publish(&home, &sign);
+    alice
+        .run(&["bootstrap", "fetch"])
+        .expect(0)
+        .says("user_domain: users.test\nseq:         2\nexpires:     ")
+        .says("entries (sorted by priority):\n  priority=10  cluster=nowhere.test  operator_spk=")
+        .says(&format!(
+            "  priority=20  cluster=mesh.test  operator_spk={}...\n",
+            &mesh.operator_spk[..16]
+        ));
+    alice
+        .run(&discover)
+        .expect(0)
+        .says("address:     alice@users.test\nuser_domain: users.test  (seq=2, exp=")
+        .says("shown entry: priority=20\n  cluster_base_domain: mesh.test\n")
+        .says(&format!(
+            "dnsmesh cluster pin {} mesh.test",
+            mesh.operator_spk
+        ))
+        .warns("passed over nowhere.test");
+    assert_eq!(alice.config(), before);
+
+    // Somebody else's domain never takes this home along, whatever key is given.
+    let foreign = [
+        "bootstrap",
+        "discover",
+        "bob@mesh.test",
+        "--signer-spk",
+        &key,
+        "--auto-pin",
+    ];
+    alice
+        .run(&foreign)
+        .expect(1)
+        .warns("[bootstrap-other-domain]");
+    alice
+        .run(&["bootstrap", "fetch", "--user-domain", "mesh.test"])
+        .expect(1)
+        .warns("[bootstrap-no-pin]");
+    assert_eq!(alice.config(), before);
+
+    alice.configure("http_token: of-the-old-node");
+    alice.configure("cluster_node_token: of-the-old-cluster");
+    alice.configure("tsig_key_name: alice.old.test.");
+    alice.configure("tsig_secret_hex: \"00\"");
+    alice.configure("tsig_zone: old.test");
+    alice
+        .run(&["bootstrap", "discover", "alice@Users.test", "--auto-pin"])
+        .expect(0)
+        .says("pinned and enabled: bootstrap signer of users.test, cluster mesh.test")
+        .warns("http_token and cluster_node_token were cleared")
+        .warns("TSIG key alice.old.test.");
+    for (key, value) in [
+        ("bootstrap_user_domain", "users.test"),
+        ("cluster_base_domain", "mesh.test"),
+        ("cluster_operator_spk", &*mesh.operator_spk),
+        ("cluster_enabled", "true"),
+        ("http_token", "null"),
+        ("cluster_node_token", "''"),
+        ("tsig_key_name", "''"),
+        ("tsig_secret_hex", "''"),
+    ] {
+        assert_eq!(alice.setting(key), value, "{key}");
+    }
+}
+
+#[test]
+fn an_address_and_the_operators_key_are_enough_to_set_a_user_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let mesh = Mesh::start(dir.path(), "mesh.test");
+    let key = mesh.operator.key("zone.key");
+    mesh.put(&mesh.bootstrap("mesh.test", "zone.key", "1"));
+    let resolvers = mesh.resolvers();
+    let carol = User::new(dir.path(), "carol");
+    let setup = [
+        "setup",
+        "carol@mesh.test",
+        "--yes",
+        "--dns-resolvers",
+        &resolvers,
+    ];
+
+    // Never on trust: what is published is told, but not so that it could be copied from there.
+    let refused = carol.run(&setup).expect(1).warns("[setup-bootstrap-key]");
+    let refused = refused
+        .warns("_dmp.mesh.test")
+        .warns("--bootstrap-signer KEY");
+    assert!(!refused.stderr.contains(&key), "{}", refused.stderr);
+    assert_eq!(carol.setting("cluster_enabled"), "false");
+
+    let other = mesh.operator.key("other.key");
+    let with = |key: &str| carol.run(&[&setup[..], &["--bootstrap-signer", key]].concat());
+    let before = carol.config();
+    with(&other).expect(2).warns("[bootstrap-unusable]");
+    assert_eq!(
+        carol.config(),
+        before,
+        "a key that does not fit changes nothing"
+    );
+
+    with(&key)
+        .expect(0)
+        .says("cluster        mesh.test, by the word of mesh.test")
+        .says("bearer tokens for 3 of 3 nodes")
+        .says("carol@mesh.test works");
+    assert_eq!(carol.setting("bootstrap_signer_spk"), key);
+    assert_eq!(carol.setting("cluster_enabled"), "true");
+    let tokens = fs::read_dir(carol.home.join("tokens")).unwrap().count();
+    assert_eq!(tokens, 3);
+
+    // Again: nothing is left to do, with the key and without.
+    let again = carol.run(&["setup", "--json"]).expect(0);
+    assert!(again.stdout.contains("\"changed\":[]"), "{}", again.stdout);
+    with(&key).expect(0);
+
+    // Bob pins the domain alone; his own resolver has none of it, the cluster has.
+    let home = Node::start(dir.path(), "bob.test");
+    let resolvers = format!("{},{}", home.dns, mesh.nodes[2].dns);
+    let bob = user(dir.path(), "bob", "bob.test", &resolvers);
+    let fetch = ["identity", "fetch", "carol@mesh.test", "--via-bootstrap"];
+    bob.run(&fetch).expect(1).warns("[bootstrap-no-pin]");
+    bob.run(&["bootstrap", "pin", "mesh.test", &key]).expect(0);
+    let before = bob.config();
+    bob.run(&fetch)
+        .expect(0)
+        .says("address:            carol@mesh.test");
+    bob.run(&["identity", "fetch", "carol", "--via-bootstrap"])
+        .expect(1);
+    bob.run(&["identity", "fetch", "carol@bob.test", "--via-bootstrap"])
+        .expect(1)
+        .warns("[bootstrap-no-pin]");
+    assert_eq!(bob.config(), before);
+    bob.run(&[&fetch[..], &["--add"]].concat())
+        .expect(0)
+        .says("added contact carol@mesh.test");
+    mesh.publish("2");
+    bob.run(&fetch).expect(0);
+}
+
+#[test]
+fn a_replaced_or_revoked_signer_is_told_with_the_command_and_never_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mesh = Mesh::start(dir.path(), "mesh.test");
+    let operator = &mesh.operator;
+    let [old, new] = ["old.key", "new.key"].map(|name| operator.key(name));
+    let paths = ["old.key", "new.key"].map(|name| operator.path(name));
+    let alice = user(dir.path(), "alice", "mesh.test", &mesh.resolvers());
+    alice
+        .run(&["bootstrap", "pin", "mesh.test", &old])
+        .expect(0);
+    mesh.put(&mesh.bootstrap("mesh.test", "new.key", "5"));
+    let rotate = [
+        "bootstrap",
+        "rotate",
+        "mesh.test",
+        "--old-key",
+        &paths[0],
+        "--new-key",
+        &paths[1],
+    ];
+    mesh.put(&operator.user.run(&rotate).expect(0).stdout);
+
+    let before = alice.config();
+    let command = format!("dnsmesh bootstrap pin mesh.test {new}");
+    for verb in [
+        &["bootstrap", "fetch"][..],
+        &["bootstrap", "discover", "alice@mesh.test", "--auto-pin"],
+        &["identity", "fetch", "bob@mesh.test", "--via-bootstrap"],
+    ] {
+        alice
+            .run(verb)
+            .expect(2)
+            .warns("[bootstrap-unusable]")
+            .warns(&command);
+    }
+    alice.run(&["doctor"]).says(&command);
+    assert_eq!(alice.config(), before);
+
+    alice
+        .run(&["bootstrap", "pin", "mesh.test", &new])
+        .expect(0);
+    alice
+        .run(&["bootstrap", "fetch"])
+        .expect(0)
+        .says("seq:         5");
+
+    // The same with the operator's key of the cluster.
+    let first = operator.key("first.key");
+    let follow = ["cluster", "rotate", "mesh.test", "--old-key"];
+    let keys = ["first.key", "operator.key"].map(|name| operator.path(name));
+    let rotate = [&follow[..], &[&keys[0], "--new-key", &keys[1]]].concat();
+    mesh.put(&operator.user.run(&rotate).expect(0).stdout);
+    alice
+        .run(&["cluster", "pin", &first, "mesh.test"])
+        .expect(0);
+    let before = alice.config();
+    for verb in ["fetch", "enable"] {
+        alice.run(&["cluster", verb]).expect(2).warns(&format!(
+            "dnsmesh cluster pin {} mesh.test",
+            mesh.operator_spk
+        ));
+    }
+    assert_eq!(alice.config(), before);
+
+    // An older record on a node that was away is not taken any more.
+    let stale = operator.path("stale.txt");
+    fs::write(&stale, mesh.bootstrap("mesh.test", "new.key", "4")).unwrap();
+    let late = Node::start(dir.path(), "mesh.test");
+    operator.put(&late, &stale).expect(0);
+    let resolver = late.dns.to_string();
+    alice
+        .run(&["config", "set", "dns-resolvers", &resolver])
+        .expect(0);
+    alice
+        .run(&["bootstrap", "fetch"])
+        .expect(2)
+        .warns("[floor-rolled-back]");
+    alice
+        .run(&["config", "set", "dns-resolvers", &mesh.resolvers()])
+        .expect(0);
+
+    let revoke = [
+        "bootstrap",
+        "revoke",
+        "mesh.test",
+        "--key",
+        &paths[1],
+        "--reason",
+        "compromise",
+    ];
+    mesh.put(&operator.user.run(&revoke).expect(0).stdout);
+    let before = alice.config();
+    alice
+        .run(&["bootstrap", "fetch"])
+        .expect(0)
+        .warns("warning: the pinned key of mesh.test was revoked (compromise)");
+    alice
+        .run(&["bootstrap", "discover", "alice@mesh.test", "--auto-pin"])
+        .expect(2)
+        .warns("[bootstrap-revoked]");
     assert_eq!(alice.config(), before);
 }

@@ -672,6 +672,26 @@ fn every_flag_of_the_other_verbs_is_accepted() {
             "53",
             "--json",
         ],
+        &["identity", "fetch", "bob@b.test", "--via-bootstrap"],
+        &["bootstrap", "pin", "b.test", &key, "--json"],
+        &[
+            "bootstrap",
+            "fetch",
+            "--user-domain",
+            "b.test",
+            "--signer-spk",
+            &key,
+            "--json",
+        ],
+        &[
+            "bootstrap",
+            "discover",
+            "bob@b.test",
+            "--signer-spk",
+            &key,
+            "--auto-pin",
+            "--json",
+        ],
     ] {
         let ran = user.run(arguments).expect(1).nothing_on_stdout();
         assert!(

@@ -256,6 +256,10 @@ fn a_domain_in_a_cluster() {
     for verb in ["fetch", "enable", "status", "disable"] {
         alice.run(&["cluster", verb, "--json"]).expect(0);
     }
+    alice.run(&["bootstrap", "fetch", "--json"]).expect(0);
+    alice
+        .run(&["bootstrap", "discover", "alice@users.test", "--json"])
+        .expect(0);
 }
 
 /// Everything that an operator does, with a node and without.

@@ -16,6 +16,10 @@ use super::signing::{
 pub(crate) enum BootstrapCommand {
     /// Store the key that signs for the users' domain; no network is used
     Pin(PinArgs),
+    /// Fetch the record of the pinned domain and print its clusters
+    Fetch(FetchArgs),
+    /// Find the cluster that serves an address, each step verified
+    Discover(DiscoverArgs),
     /// Operator: make the key that signs for a domain of users
     Keygen(KeygenArgs),
     /// Operator: sign which clusters serve a domain of users
@@ -38,6 +42,31 @@ pub(crate) struct PinArgs {
     /// The key that signs for it, from its operator over another channel
     #[arg(value_name = "SIGNER_SPK")]
     pub(crate) signer: String,
+}
+
+/// `bootstrap fetch`
+#[derive(Debug, clap::Args)]
+pub(crate) struct FetchArgs {
+    /// The users' domain [default: the pinned one]
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) user_domain: Option<String>,
+    /// The key that signs for it [default: the pinned one]
+    #[arg(long, value_name = "HEX")]
+    pub(crate) signer_spk: Option<String>,
+}
+
+/// `bootstrap discover`
+#[derive(Debug, clap::Args)]
+pub(crate) struct DiscoverArgs {
+    /// The address
+    #[arg(value_name = "USER@HOST")]
+    pub(crate) address: String,
+    /// The key that signs for its host [default: the pinned one, if it is pinned for this host]
+    #[arg(long, value_name = "HEX")]
+    pub(crate) signer_spk: Option<String>,
+    /// Move this home to the cluster that was found; only for the domain that is pinned already
+    #[arg(long)]
+    pub(crate) auto_pin: bool,
 }
 
 /// `bootstrap sign`

@@ -69,6 +69,9 @@ pub(crate) struct FetchArgs {
     /// Which of several records to take
     #[arg(long, value_name = "HEX16")]
     pub(crate) accept_fingerprint: Option<String>,
+    /// Ask the cluster of the pinned domain, found anew by its bootstrap record, and nobody else
+    #[arg(long)]
+    pub(crate) via_bootstrap: bool,
 }
 
 /// `identity rotate`

@@ -29,6 +29,9 @@ pub(crate) struct InitArgs {
     /// Zone of the identity record, where it is not the mesh zone
     #[arg(long, value_name = "ZONE", default_value = "")]
     pub(crate) identity_domain: String,
+    /// Pin this key as the one that signs for the domain; `bootstrap discover --auto-pin` goes by it
+    #[arg(long, value_name = "HEX")]
+    pub(crate) bootstrap_signer: Option<String>,
     /// Overwrite an existing configuration: a new salt, so a new identity
     #[arg(long)]
     pub(crate) force: bool,

@@ -14,6 +14,10 @@ pub(crate) struct SetupArgs {
     /// The same as HTTP base URL
     #[arg(long, value_name = "URL")]
     pub(crate) endpoint: Option<String>,
+    /// Key that signs for the domain of the address, from its operator over another channel: the cluster that serves the domain is found
+    /// and used. It is never learnt from DNS
+    #[arg(long, value_name = "HEX", conflicts_with_all = ["node", "endpoint"])]
+    pub(crate) bootstrap_signer: Option<String>,
     /// Name that the node signs with, where it differs from its host
     #[arg(long, value_name = "NAME")]
     pub(crate) node_name: Option<String>,

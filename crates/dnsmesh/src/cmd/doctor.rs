@@ -6,9 +6,10 @@ use dmp_client::config::Config;
 use dmp_client::connect;
 use dmp_client::doctor::{
     Check, ConfiguredResolvers, ContactQuestion, Instruments, Level, NetworkInstruments,
-    ResolverWitness, Witness, check_contact, check_files, check_node, check_published,
-    check_settings, check_store, close_files,
+    ResolverWitness, Witness, check_anchors, check_contact, check_files, check_node,
+    check_published, check_settings, check_store, close_files,
 };
+use dmp_client::floors::Floors;
 use dmp_client::home::host_of_endpoint;
 use dmp_client::store::NewContact;
 use dmp_core::id::UnixTime;
@@ -75,6 +76,8 @@ async fn home(context: &Context, fix: bool) -> Outcome {
     checks.extend(check_settings(&config, &context.home, time()));
     checks.extend(check_files(&config, &context.home));
     checks.extend(store(context, &config));
+    let floors = Floors::of_home(&context.home);
+    checks.extend(check_anchors(&resolvers, &config, &floors, time()).await);
     // Settings that make no profile are among the findings already.
     if let (Some(signing), Ok(profile)) = (signing_key(&config), connect::profile(&config)) {
         let witness = ConfiguredResolvers(&resolvers);

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use dmp_client::bootstrap::Anchor;
 use dmp_client::config::{Config, normalize_endpoint};
 use dmp_client::connect;
 use dmp_client::home::host_of_endpoint;
@@ -65,9 +66,18 @@ pub(super) fn compose(args: InitArgs, notes: &mut Vec<String>) -> Result<Config,
     if !identity_domain.is_empty() {
         zone("--identity-domain", &identity_domain)?;
     }
+    let anchor = match &args.bootstrap_signer {
+        Some(signer) => Some(Anchor::parse(&domain, signer)?),
+        None => None,
+    };
+    let (bootstrap_user_domain, bootstrap_signer_spk) = anchor
+        .map(|anchor| (anchor.domain.to_string(), anchor.signer.to_string()))
+        .unwrap_or_default();
     Ok(Config {
         username,
         domain,
+        bootstrap_user_domain,
+        bootstrap_signer_spk,
         endpoint: normalize_endpoint(args.endpoint.as_deref().unwrap_or_default()),
         http_token: args.http_token.filter(|token| !token.is_empty()),
         dns_host: args.dns_host.filter(|host| !host.is_empty()),

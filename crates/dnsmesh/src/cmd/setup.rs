@@ -3,6 +3,7 @@
 //!
 //! It is made of what the other verbs are made of: `init`, `register`, `identity publish`, `identity refresh-prekeys`.
 
+mod cluster;
 mod home;
 mod node;
 mod records;
@@ -26,9 +27,22 @@ pub(crate) async fn setup(context: &Context, args: SetupArgs) -> Outcome {
     let config = progress.step(Step::Configuration, home::configuration(context, &args))?;
     let unlocked = progress.step(Step::Passphrase, home::passphrase(context, &args, config))?;
     let config = unlocked.config.clone();
-    let config = progress.step(Step::Node, node::node(context, &args, config).await)?;
-    let registered = node::credential(context, &args, &config, &unlocked.identity).await;
-    let config = progress.step(Step::Credential, registered)?;
+    let moved = cluster::cluster(context, &args, &config).await;
+    let config = match moved.transpose() {
+        Some(moved) => progress.step(Step::Cluster, moved)?,
+        None => config,
+    };
+    let config = if config.cluster_active() {
+        let manifest = progress.step(Step::Node, cluster::nodes(context, &config).await)?;
+        let registered =
+            cluster::credentials(context, &config, &manifest, &unlocked.identity).await;
+        progress.step(Step::Credential, registered)?;
+        config
+    } else {
+        let config = progress.step(Step::Node, node::node(context, &args, config).await)?;
+        let registered = node::credential(context, &args, &config, &unlocked.identity).await;
+        progress.step(Step::Credential, registered)?
+    };
     let fresh = progress.changed.contains(&Step::Credential.name());
     let online = context.online(config, unlocked.identity).await?;
     let published = records::identity(context, &online, &args, fresh).await;
@@ -80,6 +94,7 @@ impl<T> Done<T> {
 enum Step {
     Configuration,
     Passphrase,
+    Cluster,
     Node,
     Credential,
     Identity,
@@ -92,6 +107,7 @@ impl Step {
         match self {
             Self::Configuration => "configuration",
             Self::Passphrase => "passphrase",
+            Self::Cluster => "cluster",
             Self::Node => "node",
             Self::Credential => "credential",
             Self::Identity => "identity",

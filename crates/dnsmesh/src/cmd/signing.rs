@@ -14,6 +14,7 @@ use dmp_client::mesh::Writer;
 use dmp_client::signing::{
     self, Content, KeyError, PublishError, Published, SignedRecord, generate_key, read_key,
 };
+use dmp_client::successor::pin_command;
 use dmp_client::writer::HttpWriter;
 use dmp_core::error::EncodeError;
 use dmp_core::id::UnixTime;
@@ -63,14 +64,23 @@ impl Role {
         }
     }
 
+    /// The command that pins a key of this role.
+    pub(super) fn pin_command(self, domain: &str, key: &str) -> String {
+        pin_command(self.kind(), domain, key)
+    }
+
     /// The subject of this role's rotations and revocations, in the spelling of its owner name.
-    fn subject(self, domain: &str) -> Result<Subject, Failure> {
+    pub(super) fn subject(self, domain: &str) -> Result<Subject, Failure> {
         let domain = parse_domain(domain)?;
-        let kind = match self {
+        Subject::parse(self.kind(), domain.as_str())
+            .map_err(|error| Failure::user("signed-domain", error))
+    }
+
+    const fn kind(self) -> SubjectKind {
+        match self {
             Self::ClusterOperator => SubjectKind::ClusterOperator,
             Self::ZoneSigner => SubjectKind::BootstrapSigner,
-        };
-        Subject::parse(kind, domain.as_str()).map_err(|error| Failure::user("signed-domain", error))
+        }
     }
 }
 

@@ -22,16 +22,7 @@ pub(crate) fn show(context: &Context, bind: bool) -> Outcome {
 /// Takes the key out of the configuration.
 pub(crate) fn forget(context: &Context) -> Outcome {
     let before = key_of(context)?;
-    context.home.update_config(|config| {
-        let defaults = Config::default();
-        config.tsig_key_name = defaults.tsig_key_name;
-        config.tsig_secret_hex = defaults.tsig_secret_hex;
-        config.tsig_algorithm = defaults.tsig_algorithm;
-        config.tsig_zone = defaults.tsig_zone;
-        config.tsig_dns_server = defaults.tsig_dns_server;
-        config.tsig_dns_port = defaults.tsig_dns_port;
-        config.tsig_expires_at = defaults.tsig_expires_at;
-    })?;
+    context.home.update_config(Config::forget_tsig)?;
     Ok(Box::new(Forgotten {
         name: before.tsig_key_name,
     }))

@@ -1,44 +1,31 @@
 //! `bootstrap pin`: the one key of a domain that everything else is verified from.
 
-use dmp_core::keys::SigningPublicKey;
-use dmp_core::name::DomainName;
+use dmp_client::bootstrap::Anchor;
 use serde::Serialize;
 
 use crate::args::bootstrap::PinArgs;
 use crate::cmd::Outcome;
-use crate::cmd::signing::parse_domain;
 use crate::context::Context;
-use crate::exit::Failure;
 use crate::report::{Report, line};
 
 /// Stores domain and key; nobody is asked.
 pub(super) fn pin(context: &Context, args: &PinArgs) -> Outcome {
-    let domain = parse_domain(&args.user_domain)?;
-    let signer = parse_signer(&args.signer)?;
+    let anchor = Anchor::parse(&args.user_domain, &args.signer)?;
     context.config()?;
     context.home.update_config(|config| {
-        config.bootstrap_user_domain = domain.as_str().to_owned();
-        config.bootstrap_signer_spk = signer.to_string();
+        config.bootstrap_user_domain = anchor.domain.as_str().to_owned();
+        config.bootstrap_signer_spk = anchor.signer.to_string();
     })?;
-    Ok(Box::new(Pinned { domain, signer }))
+    Ok(Box::new(Pinned(anchor)))
 }
 
-/// A key that signs for a domain, as the user has it from the operator.
-pub(crate) fn parse_signer(text: &str) -> Result<SigningPublicKey, Failure> {
-    SigningPublicKey::from_hex(text)
-        .map_err(|error| Failure::user("bootstrap-key", format!("signer key: {error}")))
-}
-
-struct Pinned {
-    domain: DomainName,
-    signer: SigningPublicKey,
-}
+struct Pinned(Anchor);
 
 impl Report for Pinned {
     fn text(&self) -> String {
+        let domain = &self.0.domain;
         format!(
-            "pinned bootstrap signer for {}\nNext: dnsmesh bootstrap fetch, then dnsmesh bootstrap discover user@{} --auto-pin\n",
-            self.domain, self.domain
+            "pinned bootstrap signer for {domain}\nNext: dnsmesh bootstrap fetch, then dnsmesh bootstrap discover user@{domain} --auto-pin\n"
         )
     }
 
@@ -51,8 +38,8 @@ impl Report for Pinned {
         line(
             "dmp.bootstrap-pinned/1",
             &Members {
-                user_domain: self.domain.as_str(),
-                signer_spk: self.signer.to_string(),
+                user_domain: self.0.domain.as_str(),
+                signer_spk: self.0.signer.to_string(),
             },
         )
     }

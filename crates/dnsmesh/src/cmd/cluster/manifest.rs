@@ -13,18 +13,22 @@ use serde::Serialize;
 
 use super::pinned;
 use crate::args::cluster::FetchArgs;
-use crate::cmd::Outcome;
+use crate::cmd::signing::Role;
+use crate::cmd::{Outcome, successor};
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::report::{Report, line};
 use crate::screen;
 use crate::time::{now, utc_of};
 
+/// Whose key this is about.
+const ROLE: Role = Role::ClusterOperator;
+
 /// Looks the manifest up and prints it.
 pub(super) async fn fetch(context: &Context, args: &FetchArgs) -> Outcome {
     let config = context.config()?;
     let anchor = pinned(&config)?;
-    let (fetched, _) = look(context, &config, &anchor).await?;
+    let (fetched, resolvers) = look(context, &config, &anchor).await?;
     let saved = match args.save {
         true => Some(context.home.save_manifest(&fetched.wire)?),
         false => None,
@@ -34,7 +38,7 @@ pub(super) async fn fetch(context: &Context, args: &FetchArgs) -> Outcome {
         enabled: config.cluster_enabled,
         saved,
         switched: None,
-        notes: Vec::new(),
+        notes: key_warnings(&resolvers, &anchor).await,
     }))
 }
 
@@ -52,6 +56,7 @@ pub(super) async fn enable(context: &Context) -> Outcome {
     })?;
     let was_enabled = config.cluster_enabled;
     let mut notes = notes(context, &config, &manifest, &resolvers);
+    notes.extend(key_warnings(&resolvers, &anchor).await);
     if !was_enabled {
         let mut is_other = false;
         context.home.update_config(|stored| {
@@ -92,9 +97,19 @@ pub(super) async fn look(
         Ok(fetched) => Ok((fetched, resolvers)),
         Err(reason) => {
             let base = anchor.base.to_string();
-            Err(unchanged(ConnectError::Manifest { base, reason }))
+            let failure = unchanged(ConnectError::Manifest { base, reason });
+            let (base, operator) = (anchor.base.as_str(), &anchor.operator);
+            Err(successor::explain(failure, &resolvers, ROLE, base, operator).await)
         }
     }
+}
+
+/// What became of the operator's key, if anything did (federation.md 6.6).
+async fn key_warnings(resolvers: &Resolvers, anchor: &Anchor) -> Vec<String> {
+    let base = anchor.base.as_str();
+    let standing = successor::standing(resolvers, ROLE, base, &anchor.operator).await;
+    let lines = successor::lines(standing, ROLE, base).into_iter();
+    lines.map(|line| format!("warning: {line}")).collect()
 }
 
 fn unchanged(error: ConnectError) -> Failure {

@@ -84,6 +84,7 @@ async fn by_address(context: &Context, args: ContactArgs) -> Outcome {
         domain: None,
         add: true,
         accept_fingerprint: args.accept_fingerprint.clone(),
+        via_bootstrap: false,
     };
     let request = fetch_request(&config, &fetch)?;
     let reader = context.look_ups(&config).await?.reader;

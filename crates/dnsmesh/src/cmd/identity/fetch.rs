@@ -1,6 +1,11 @@
 //! `identity fetch`: look somebody up, and pin the keys if asked to (cli.md 3.2, client.md 6.2, 6.3).
 
+use std::sync::Arc;
+
+use dmp_client::bootstrap::Anchor;
+use dmp_client::cluster::UnionReader;
 use dmp_client::config::Config;
+use dmp_client::mesh::Reader;
 use dmp_client::ops::{
     ContactError, FetchError, FetchRequest, Fetched, Place, Saved, contacts_add_fetched,
     identity_fetch,
@@ -12,6 +17,7 @@ use serde::Serialize;
 
 use crate::args::identity::FetchArgs;
 use crate::cmd::Outcome;
+use crate::cmd::bootstrap::{find, host, no_cluster, no_pin};
 use crate::context::{Context, Unlocked};
 use crate::exit::{Exit, Failure};
 use crate::prompt::StandardInput;
@@ -28,7 +34,11 @@ pub(crate) async fn fetch(context: &Context, args: FetchArgs) -> Outcome {
         (context.config()?, None)
     };
     let request = request(&config, &args)?;
-    let reader = context.look_ups(&config).await?.reader;
+    let reader: Arc<dyn Reader> = if args.via_bootstrap {
+        Arc::new(via_bootstrap(context, &config, &args.user).await?)
+    } else {
+        context.look_ups(&config).await?.reader
+    };
     let now = UnixTime::new(now());
     let fetched = identity_fetch(&reader, &request, now).await?;
     let saved = store
@@ -46,6 +56,23 @@ pub(crate) async fn fetch(context: &Context, args: FetchArgs) -> Outcome {
         saved,
         is_json: context.format == Format::Json,
     }))
+}
+
+/// The cluster of the own domain as it is published now, asked directly: the names of an address need not lie in the cluster's own zone
+/// (federation.md 5). It is forgotten afterwards.
+async fn via_bootstrap(
+    context: &Context,
+    config: &Config,
+    address: &str,
+) -> Result<UnionReader, Failure> {
+    let host = host(address)?;
+    let anchor = Anchor::of_config(config)?.filter(|anchor| anchor.domain == host);
+    let anchor = anchor.ok_or_else(|| no_pin(host.as_str()))?;
+    let found = find(context, config, &anchor).await?;
+    match &found.discovery.usable {
+        Some((_, cluster)) => Ok(cluster.reader()),
+        None => Err(no_cluster(&anchor, &found)),
+    }
 }
 
 /// What the arguments ask for.

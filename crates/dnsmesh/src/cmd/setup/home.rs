@@ -74,6 +74,7 @@ pub(super) fn configuration(context: &Context, args: &SetupArgs) -> Result<Done<
             dns_resolvers: args.dns_resolvers.clone(),
             no_default_resolvers: false,
             identity_domain: String::new(),
+            bootstrap_signer: None,
             force: false,
             no_probe_local_dns: true,
             allow_tofu: false,
