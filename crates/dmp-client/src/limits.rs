@@ -70,6 +70,14 @@ pub const CLUSTER_SETTLE: Duration = Duration::from_secs(1);
 
 /// Providers used per command (federation.md 3.2).
 pub const PROVIDERS_MAX: usize = 3;
+/// Providers of feeds whose zone is asked whether it speaks for them: twice as many as are used, so that as many may be made up.
+pub const PROVIDERS_CONFIRMED: usize = 2 * PROVIDERS_MAX;
+/// How long a list of providers is used without asking again, seconds: the pause between two rounds of a node (federation.md 2.3).
+pub const PROVIDERS_KEPT: u64 = 300;
+/// How long a provider that worked is preferred to unknown ones, seconds: a week.
+pub const PROVIDERS_PROVEN: u64 = 7 * 86_400;
+/// Zones of providers that are remembered because they worked.
+pub const PROVIDERS_REMEMBERED: usize = 16;
 /// Queries in flight during one receive run (client.md 11).
 pub const QUERIES_IN_FLIGHT: usize = 16;
 /// Chunk queries in flight for one message (client.md 10.5).

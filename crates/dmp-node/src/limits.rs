@@ -244,6 +244,12 @@ pub const HEARTBEAT_TTL_MAX: i64 = 30 * 86_400;
 pub const HEARTBEAT_LISTED: usize = 500;
 /// Values of one name of another zone that a heartbeat round looks at (federation.md 2.7).
 pub const HEARTBEAT_VALUES_PER_NAME: usize = 20;
+/// Those of one network of zones among them, so that nobody fills a list with names of its own: what most operators have.
+pub const HEARTBEAT_PASSED_ON_OF_ONE: usize = 2;
+/// Age in seconds up to which others take a heartbeat that is passed on (records.md 14).
+pub const HEARTBEAT_FRESH: u64 = 300;
+/// Rounds after which a zone that was asked counts as never asked: a day of rounds, the usual life of a heartbeat.
+pub const HEARTBEAT_TURNS_KEPT: u64 = 288;
 /// Zones asked at the same time: a handful of dead ones must not hold up the round, and no resolver sees a burst.
 pub const HEARTBEAT_ZONES_IN_FLIGHT: usize = 8;
 /// Heartbeats of others that a node passes on (federation.md 2.10).

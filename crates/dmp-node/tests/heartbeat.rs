@@ -100,7 +100,12 @@ fn what_is_stored_comes_back_at_any_age_and_every_change_is_told_once() {
 
     let mut restored = Seen::new(10);
     for peer in seen.list(now, 10) {
-        restored.restore(&peer.wire, peer.received_at, now + 3_000);
+        restored.restore(
+            &peer.wire,
+            peer.received_at,
+            peer.origin.clone(),
+            now + 3_000,
+        );
     }
     assert_eq!(restored.list(now, 10).len(), 2);
     let end = seen

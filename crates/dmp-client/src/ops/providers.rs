@@ -1,7 +1,9 @@
 //! Which claim providers a command uses (federation.md 3.2, 3.3), and which server takes a claim. Contacts no provider.
 
+mod known;
+
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use dmp_core::id::UnixTime;
 use dmp_core::keys::SigningPublicKey;
@@ -10,9 +12,10 @@ use dmp_core::owner::{heartbeat_owner, seen_owner};
 use dmp_core::record::{Heartbeat, Skew};
 use futures_util::future::join_all;
 
+pub(super) use self::known::{Worked, known, learn};
 use super::lookup::Lookups;
 use crate::home::host_of_endpoint;
-use crate::limits::PROVIDERS_MAX;
+use crate::limits::{PROVIDERS_CONFIRMED, PROVIDERS_MAX};
 use crate::mesh::{Lookup, Reader, UpdateTarget};
 
 /// A node that takes claims for people it does not know.
@@ -70,89 +73,175 @@ impl Provider {
     }
 }
 
-/// The providers to use, in order, at most three besides the seeds.
+/// The providers to use, in order, at most three besides the seeds, found anew. Operations use what is known from earlier runs too.
 pub async fn providers_find(
     reader: &dyn Reader,
     config: &ProviderConfig,
     now: UnixTime,
 ) -> Vec<Provider> {
-    find(&Lookups::new(reader), config, now).await
+    find(&Lookups::new(reader), config, &[], now).await
 }
 
-/// As [`providers_find`], among the look-ups of a command.
-pub(super) async fn find(
+/// As [`providers_find`], among the look-ups of a command; `proven` are zones of providers that worked before.
+async fn find(
     lookups: &Lookups<'_>,
     config: &ProviderConfig,
+    proven: &[Zone],
     now: UnixTime,
 ) -> Vec<Provider> {
     let (candidates, seeds) = match config {
         ProviderConfig::Fixed(provider) => return vec![provider.clone()],
         ProviderConfig::Discovered { candidates, seeds } => (candidates, seeds),
     };
-    let feeds = join_all(
+    let feeds = join_all(candidates.iter().map(|zone| feed(lookups, zone)));
+    let at_home = join_all(
         candidates
             .iter()
-            .map(async |zone| lookups.txt(zone, &seen_owner(zone)).await),
+            .map(async |zone| at_home(lookups, zone, now).await),
     );
     let seeds = join_all(
         seeds
             .iter()
             .map(async |seed| current_seed(lookups, seed, now).await),
     );
-    let (feeds, seeds) = futures_util::future::join(feeds, seeds).await;
+    let (feeds, at_home, seeds) = futures_util::future::join3(feeds, at_home, seeds).await;
 
-    let feeds = feeds.into_iter().flat_map(|feed| {
-        if let Lookup::Found(values) = feed {
-            values
-        } else {
-            Vec::new()
-        }
-    });
     let mut seen = HashSet::new();
-    let wires: Vec<String> = feeds.filter(|wire| seen.insert(wire.clone())).collect();
-    let ranked = rank(&wires, PROVIDERS_MAX, now)
+    let mut wires: Vec<String> = feeds.into_iter().flatten().collect();
+    wires.retain(|wire| seen.insert(wire.clone()));
+    let heard = rank(&wires, proven, now);
+    let heard = confirm(lookups, heard, now).await;
+    let mut zones = HashSet::new();
+    let mut operators = HashSet::new();
+    let ranked = at_home
         .into_iter()
-        .filter_map(|beat| {
-            let zone = provider_zone(&beat)?;
-            Some(Provider {
-                zone,
-                endpoint: beat.endpoint.as_str().to_owned(),
-            })
-        });
+        .flatten()
+        .chain(heard)
+        .filter(|found| {
+            operators.insert(found.operator) && zones.insert(found.provider.zone.clone())
+        })
+        .take(PROVIDERS_MAX)
+        .map(|found| found.provider);
     let mut endpoints = HashSet::new();
+    let mut zones = HashSet::new();
     ranked
         .chain(seeds.into_iter().flatten())
         .filter(|provider| {
-            endpoints.insert(provider.endpoint.trim_end_matches('/').to_ascii_lowercase())
+            let endpoint = provider.endpoint.trim_end_matches('/').to_ascii_lowercase();
+            zones.insert(provider.zone.clone()) && endpoints.insert(endpoint)
         })
         .collect()
 }
 
-/// Verified beats of providers, newest first, one per operator. Feeds re-publish old beats, so their age does not count (D24).
-fn rank(wires: &[String], count: usize, now: UnixTime) -> Vec<Heartbeat> {
-    let mut beats: Vec<Heartbeat> = wires
-        .iter()
-        .filter_map(|wire| Heartbeat::parse(wire, Skew::Unlimited, now).ok())
-        .map(|beat| beat.into_inner())
-        .filter(offers_claims)
-        .collect();
-    beats.sort_by_key(|beat| Reverse(beat.ts));
+/// A provider and who operates it.
+struct Found {
+    provider: Provider,
+    operator: SigningPublicKey,
+}
+
+impl Found {
+    fn of(beat: &Heartbeat) -> Option<Self> {
+        Some(Self {
+            provider: Provider {
+                zone: provider_zone(beat)?,
+                endpoint: beat.endpoint.as_str().to_owned(),
+            },
+            operator: beat.operator,
+        })
+    }
+}
+
+/// What a zone passes on.
+async fn feed(lookups: &Lookups<'_>, zone: &Zone) -> Vec<String> {
+    match lookups.txt(zone, &seen_owner(zone)).await {
+        Lookup::Found(values) => values,
+        Lookup::Absent | Lookup::Unreachable(_) => Vec::new(),
+    }
+}
+
+/// The heartbeats that a zone publishes of its own nodes; `None` if it does not answer.
+async fn own_beats(lookups: &Lookups<'_>, zone: &Zone, now: UnixTime) -> Option<Vec<Heartbeat>> {
+    match lookups.txt(zone, &heartbeat_owner(zone)).await {
+        Lookup::Found(values) => Some(parsed(&values, now)),
+        Lookup::Absent => Some(Vec::new()),
+        Lookup::Unreachable(_) => None,
+    }
+}
+
+/// The node of the own or the recipient's zone: it never passes itself on, and is where both sides look (W14).
+async fn at_home(lookups: &Lookups<'_>, zone: &Zone, now: UnixTime) -> Option<Found> {
+    let beats = own_beats(lookups, zone, now).await?;
+    let beat = beats.iter().filter(|beat| offers_claims(beat));
+    let beat = beat.max_by_key(|beat| heard(beat, now))?;
+    Found::of(beat).filter(|found| found.provider.zone == *zone)
+}
+
+/// Verified beats of providers in the order in which they are tried: whose zone worked before, then newest first, and no network of
+/// zones before every other had its turn; one per operator. A clock that is ahead gains nothing (W13). Feeds re-publish old beats, so
+/// that age alone is no reason against one (D24).
+fn rank(wires: &[String], proven: &[Zone], now: UnixTime) -> Vec<Heartbeat> {
+    let mut beats = parsed(wires, now);
+    beats.retain(offers_claims);
+    beats.sort_by_key(|beat| Reverse(heard(beat, now)));
     let mut operators: HashSet<SigningPublicKey> = HashSet::new();
     beats.retain(|beat| operators.insert(beat.operator));
-    beats.truncate(count);
+    let mut turns: HashMap<String, usize> = HashMap::new();
+    beats.sort_by_cached_key(|beat| {
+        let zone = provider_zone(beat);
+        let is_proven = zone.as_ref().is_some_and(|zone| proven.contains(zone));
+        let turn = turns
+            .entry(zone.as_ref().map(network).unwrap_or_default())
+            .or_default();
+        *turn += 1;
+        (!is_proven, *turn)
+    });
     beats
+}
+
+/// Asks the zones of the first ones whether they speak for themselves. Who does comes first and is taken as it is now; who says that it
+/// takes no claims, or whose zone is another operator's, is left out; who cannot be asked, or says nothing, stays behind the others.
+async fn confirm(lookups: &Lookups<'_>, beats: Vec<Heartbeat>, now: UnixTime) -> Vec<Found> {
+    let first = beats.iter().filter_map(Found::of).take(PROVIDERS_CONFIRMED);
+    let answers = join_all(first.map(async |found| {
+        let beats = own_beats(lookups, &found.provider.zone, now).await;
+        let beats = beats.filter(|beats| !beats.is_empty());
+        (found, beats)
+    }))
+    .await;
+    let (mut confirmed, mut unknown) = (Vec::new(), Vec::new());
+    for (found, beats) in answers {
+        let Some(beats) = beats else {
+            unknown.push(found);
+            continue;
+        };
+        let own = beats.iter().filter(|beat| beat.operator == found.operator);
+        let newest = own.max_by_key(|beat| heard(beat, now));
+        if let Some(current) = newest
+            .filter(|beat| offers_claims(beat))
+            .and_then(Found::of)
+        {
+            confirmed.push(current);
+        }
+    }
+    confirmed.append(&mut unknown);
+    confirmed
+}
+
+fn parsed(wires: &[String], now: UnixTime) -> Vec<Heartbeat> {
+    let beats = wires.iter();
+    let beats = beats.filter_map(|wire| Heartbeat::parse(wire, Skew::PassedOn, now).ok());
+    beats.map(|beat| beat.into_inner()).collect()
+}
+
+fn heard(beat: &Heartbeat, now: UnixTime) -> UnixTime {
+    beat.ts.min(now)
 }
 
 /// A seed as it announces itself now: moved, unchanged if it says nothing, `None` if it left the role.
 async fn current_seed(lookups: &Lookups<'_>, seed: &Provider, now: UnixTime) -> Option<Provider> {
-    let Lookup::Found(values) = lookups.txt(&seed.zone, &heartbeat_owner(&seed.zone)).await else {
-        return Some(seed.clone());
-    };
-    let beats: Vec<Heartbeat> = values
-        .iter()
-        .filter_map(|wire| Heartbeat::parse(wire, Skew::Unlimited, now).ok())
-        .map(|beat| beat.into_inner())
-        .collect();
+    let beats = own_beats(lookups, &seed.zone, now)
+        .await
+        .unwrap_or_default();
     if beats.is_empty() {
         return Some(seed.clone());
     }
@@ -165,6 +254,12 @@ async fn current_seed(lookups: &Lookups<'_>, seed: &Provider, now: UnixTime) -> 
         zone: zone.unwrap_or_else(|| seed.zone.clone()),
         endpoint: beat.endpoint.as_str().to_owned(),
     })
+}
+
+/// The last two labels of a zone: names below one that somebody had to register cost nothing.
+fn network(zone: &Zone) -> String {
+    let labels: Vec<&str> = zone.as_str().rsplitn(3, '.').take(2).collect();
+    labels.join(".")
 }
 
 fn offers_claims(beat: &Heartbeat) -> bool {

@@ -1,10 +1,15 @@
-//! `fed_claim_routing.json`: which providers a command uses and where their claims go.
+//! `fed_claim_routing.json`: which providers a command uses and where their claims go. Differences from the vectors: old heartbeats of a
+//! feed count (W12), no date in the future helps (W13), and the zones of providers are asked themselves (W13, W14).
 
 use dmp_client::ops::{Provider, ProviderConfig, providers_find};
+use dmp_core::endpoint::Endpoint;
+use dmp_core::id::UnixTime;
+use dmp_core::keys::OperatorKey;
 use dmp_core::name::Zone;
+use dmp_core::record::Heartbeat;
 use serde_json::Value;
 
-use crate::world::{World, run, vectors};
+use crate::world::{NOW, Person, World, run, vectors};
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap()
@@ -79,6 +84,16 @@ fn the_provider_list_is_built_as_the_vectors_say_but_old_beats_of_a_feed_count()
                 assert_eq!(found, expected, "{name}");
             }
             let mut asked = world.take_queries();
+            // The nodes of the own zone and of the ranked providers are asked too (W13, W14).
+            let beside = |query: &String| {
+                let is_known = case["queries_in_order"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .any(|known| known == query);
+                !is_known && query.starts_with("_dnsmesh-heartbeat.")
+            };
+            asked.retain(|query| !beside(query));
             let mut queries: Vec<_> = case["queries_in_order"]
                 .as_array()
                 .unwrap()
@@ -154,4 +169,182 @@ fn a_claim_goes_to_the_host_of_the_endpoint_else_to_the_zone() {
         assert_eq!(target.host, text(&case["expect"][0]));
         assert_eq!(target.port.unwrap_or(53), 53);
     }
+}
+
+/// A heartbeat of operator `number` for a zone, signed so many seconds ago, with or without the provider bit.
+fn heartbeat(number: u8, zone: &str, age: i64, capabilities: u16) -> String {
+    let key = OperatorKey::from_ed25519_seed([number; 32]);
+    let ts = NOW.as_secs().saturating_add_signed(-age);
+    let heartbeat = Heartbeat {
+        endpoint: Endpoint::parse(&format!("https://{zone}")).unwrap(),
+        operator: key.public(),
+        version: String::new(),
+        capabilities,
+        claim_provider_zone: Some(zone.to_owned()),
+        ts: UnixTime::new(ts),
+        exp: UnixTime::new(ts + 80_000),
+    };
+    heartbeat.sign(&key).unwrap()
+}
+
+/// A world where `home.example` passes on these, each as (operator, zone, age, whether its own zone publishes it too).
+fn feed(world: &World, beats: &[(u8, &str, i64, bool)]) {
+    for (number, zone, age, is_published) in beats {
+        let beat = heartbeat(*number, zone, *age, 1);
+        world
+            .zone
+            .publish("_dnsmesh-seen.home.example", &beat, 80_000);
+        if *is_published {
+            let owner = format!("_dnsmesh-heartbeat.{zone}");
+            world.zone.publish(&owner, &beat, 80_000);
+        }
+    }
+}
+
+fn discovered(candidates: &[&str]) -> ProviderConfig {
+    let zones = candidates.iter().map(|zone| Zone::parse(zone).unwrap());
+    ProviderConfig::Discovered {
+        candidates: zones.collect(),
+        seeds: Vec::new(),
+    }
+}
+
+async fn found(world: &World) -> Vec<String> {
+    let found = providers_find(world, &discovered(&["home.example"]), NOW).await;
+    let zones = found.into_iter().map(|provider| provider.zone.to_string());
+    zones.collect()
+}
+
+#[test]
+fn a_provider_that_its_own_zone_speaks_for_comes_before_whoever_claims_to_be_newer() {
+    run(async {
+        let world = World::new();
+        feed(
+            &world,
+            &[
+                (1, "made-up.one", -300, false),
+                (2, "made-up.two", -300, false),
+                (3, "made-up.three", 0, false),
+                (4, "real.four", 500, true),
+                (5, "real.five", 90, true),
+            ],
+        );
+        assert_eq!(
+            found(&world).await,
+            ["real.five", "real.four", "made-up.one"]
+        );
+
+        // One that does not take claims any more, and one whose zone is another operator's, are none.
+        let world = World::new();
+        feed(
+            &world,
+            &[(1, "moved.one", 10, false), (2, "stolen.two", 10, false)],
+        );
+        for (number, zone, capabilities) in [(1, "moved.one", 0), (9, "stolen.two", 1)] {
+            let owner = format!("_dnsmesh-heartbeat.{zone}");
+            let beat = heartbeat(number, zone, 5, capabilities);
+            world.zone.publish(&owner, &beat, 80_000);
+        }
+        assert_eq!(found(&world).await, [""; 0]);
+    });
+}
+
+#[test]
+fn neither_many_keys_nor_many_names_nor_a_fast_clock_fill_the_list() {
+    run(async {
+        let world = World::new();
+        feed(
+            &world,
+            &[
+                // Ahead of time, three keys at one zone, three zones of one name, all of them answering.
+                (1, "a.loud.example", -300, true),
+                (2, "a.loud.example", -299, true),
+                (3, "b.loud.example", -200, true),
+                (4, "c.loud.example", -100, true),
+                (5, "quiet.one", 120, true),
+                (6, "quiet.two", 240, true),
+            ],
+        );
+        assert_eq!(
+            found(&world).await,
+            ["a.loud.example", "quiet.one", "quiet.two"]
+        );
+        let asked = world.take_queries();
+        assert!(asked.len() <= 2 + 6, "{asked:?}");
+    });
+}
+
+#[test]
+fn the_nodes_of_the_own_and_of_the_recipients_zone_are_where_both_sides_meet() {
+    run(async {
+        let world = World::new();
+        let mut alice = world.person("alice", "home.example");
+        let bob = world.person("bob", "far.example");
+        alice.pin(&bob);
+        for (number, zone) in [(1, "home.example"), (2, "far.example")] {
+            let owner = format!("_dnsmesh-heartbeat.{zone}");
+            let beat = heartbeat(number, zone, 20, 1);
+            world.zone.publish(&owner, &beat, 80_000);
+        }
+        alice.profile.providers = discovered(&["home.example"]);
+        let report = alice.send(&bob, "hello").await.unwrap();
+        assert_eq!(report.provider_claims.sent, 2);
+        let zones: Vec<String> = claimed(&world);
+        assert_eq!(zones, ["far.example", "home.example"]);
+    });
+}
+
+/// The zones of the claims since the last call, each once.
+fn claimed(world: &World) -> Vec<String> {
+    let claims = std::mem::take(&mut *world.claims.lock().unwrap());
+    let mut zones: Vec<String> = claims.iter().map(|claim| claim.zone.to_string()).collect();
+    zones.sort();
+    zones.dedup();
+    zones
+}
+
+#[test]
+fn a_list_serves_for_some_minutes_and_loses_whoever_fails() {
+    run(async {
+        let world = World::new();
+        let mut alice = world.person("alice", "home.example");
+        let bob = world.person("bob", "home.example");
+        alice.pin(&bob);
+        feed(
+            &world,
+            &[(1, "good.one", 30, true), (2, "bad.two", 10, true)],
+        );
+        alice.profile.providers = discovered(&["home.example"]);
+        let discovery = |world: &World| {
+            let asked = world.take_queries();
+            asked
+                .iter()
+                .filter(|name| name.starts_with("_dnsmesh-"))
+                .count()
+        };
+        let send = async |alice: &mut Person| alice.send(&bob, "hello").await.unwrap();
+
+        assert_eq!(send(&mut alice).await.provider_claims.sent, 2);
+        assert!(discovery(&world) >= 4);
+        assert_eq!(send(&mut alice).await.provider_claims.sent, 2);
+        assert_eq!(discovery(&world), 0, "the list is known");
+
+        world.kill("bad.two");
+        let claims = send(&mut alice).await.provider_claims;
+        assert_eq!((claims.sent, claims.tried), (1, 2));
+        world.take_queries();
+        let claims = send(&mut alice).await.provider_claims;
+        assert_eq!((claims.sent, claims.tried), (1, 1), "it is not tried again");
+        assert_eq!(discovery(&world), 0);
+
+        // Later everybody is asked again, and who worked comes before who is merely newer.
+        world.revive("bad.two");
+        tokio::time::sleep(std::time::Duration::from_secs(301)).await;
+        let claims = send(&mut alice).await.provider_claims;
+        assert_eq!((claims.sent, claims.tried), (2, 2));
+        assert!(discovery(&world) >= 4);
+        let last = std::mem::take(&mut *world.claims.lock().unwrap());
+        let last = &last[last.len() - 2..];
+        assert_eq!(last[0].zone.as_str(), "good.one");
+    });
 }

@@ -240,7 +240,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     fixed("heartbeat.max_peers", "DMP_HEARTBEAT_MAX_PEERS", Integer, Is("25"),
         "Zones asked in one round."),
     fixed("heartbeat.max_known", "DMP_HEARTBEAT_SEEN_MAX_ROWS", Integer, Is("10000"),
-        "Nodes remembered; beyond that the one heard of longest ago is forgotten."),
+        "Nodes remembered; beyond that the network of zones that takes most room loses first."),
     fixed("heartbeat.version", "DMP_HEARTBEAT_VERSION", Text, None("\"0.1.0\""),
         "What others are told of the software, 32 characters at most; unset means the version of the program."),
     fixed("heartbeat.resolvers", "DMP_HEARTBEAT_DNS_RESOLVERS", List, Is("[]"),

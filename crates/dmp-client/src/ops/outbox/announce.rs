@@ -5,6 +5,7 @@ use dmp_core::owner::{claim_owner, manifest_owner};
 use dmp_core::record::Claim;
 use futures_util::future::{join, join_all};
 
+use super::super::providers::{Worked, learn};
 use super::super::publish::record_ttl;
 use super::super::{Provider, Session};
 use crate::error::WriteError;
@@ -66,6 +67,14 @@ pub(super) async fn announce(
     };
     let seen = async { delivery.seen.is_some() || is_visible(session, item).await };
     let (providers, (recipient, seen)) = join(at_providers, join(at_recipient, seen)).await;
+    let worked = providers
+        .iter()
+        .filter_map(|(zone, outcome)| match outcome {
+            Ok(()) => Some((zone, Worked::Yes)),
+            Err(WriteError::Misconfigured(_)) => None, // nobody was asked
+            Err(_) => Some((zone, Worked::No)),
+        });
+    learn(session, worked, session.clock.now());
     let both = providers
         .iter()
         .find(|(zone, _)| notice == Some(zone))

@@ -143,7 +143,7 @@ pub async fn advance(
     let done = Mutex::new(Vec::new());
     let pass = async {
         let lookups = Lookups::new(session.reader);
-        let providers = providers::find(&lookups, &session.profile.providers, now).await;
+        let providers = providers::known(session, &lookups, None, now).await;
         join_all(works.into_iter().map(async |(mut work, before)| {
             deliver(session, &mut work, &providers).await;
             let advanced = work.finish().map(|entry| Advanced { before, entry });

@@ -69,7 +69,7 @@ impl Run<'_> {
         self.tally(Counted::Searched, slot_zones.len() + claim_zones.len(), 0);
         let slots = join_all(slot_zones.iter().map(|zone| self.walk(zone)));
         let claims = async {
-            let found = providers::find(&self.lookups, &self.session.profile.providers, self.now);
+            let found = providers::known(self.session, &self.lookups, None, self.now);
             let (at_home, providers) = join(self.claims(&claim_zones), found).await;
             let mut elsewhere: Vec<Zone> = Vec::new();
             for provider in providers {
@@ -82,6 +82,12 @@ impl Run<'_> {
             let mut claims = at_home;
             claims.extend(self.claims(&elsewhere).await);
             self.tally(Counted::Searched, 0, elsewhere.len());
+            let silent = elsewhere.iter().filter(|zone| {
+                let health = self.lookups.health(zone);
+                health.answered == 0 && health.failed > 0
+            });
+            let silent = silent.map(|zone| (zone, providers::Worked::No));
+            providers::learn(self.session, silent, self.now);
             self.follow(claims).await;
         };
         join(slots, claims).await;

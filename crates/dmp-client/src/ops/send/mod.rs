@@ -281,7 +281,7 @@ pub async fn send(
         prekey_pool(session, &lookups, &contact, now),
         envelope_address(session, &lookups, &contact),
         key_change(session, &lookups, &contact, now),
-        providers::find(&lookups, &session.profile.providers, now),
+        providers::known(session, &lookups, notice_zone(&contact), now),
     )
     .await;
     key_change?;
@@ -453,10 +453,6 @@ impl<'a> Draft<'a> {
                 },
             ),
         };
-        let notice_zone = contact
-            .zone
-            .as_ref()
-            .map(|zone| contact.mailbox_zone.as_ref().unwrap_or(zone));
         let outline = Outline {
             forward_secrecy,
             prekeys_left: 0,
@@ -468,7 +464,7 @@ impl<'a> Draft<'a> {
             recipient: sealed.recipient,
             contact: contact.label.clone(),
             zone: session.profile.mesh_zone.clone(),
-            notice_zone: notice_zone.cloned(),
+            notice_zone: notice_zone(contact).cloned(),
             slot: sealed.slot,
             needed: usize::try_from(sealed.plan.k()).unwrap_or(usize::MAX),
             chunks: sealed.chunks,
@@ -478,4 +474,10 @@ impl<'a> Draft<'a> {
         };
         Ok((item, outline))
     }
+}
+
+/// Where a claim is left for the recipient: the zone of the mailbox, if the user named one for this contact (federation.md 3.5).
+fn notice_zone(contact: &Contact) -> Option<&Zone> {
+    let zone = contact.zone.as_ref()?;
+    Some(contact.mailbox_zone.as_ref().unwrap_or(zone))
 }

@@ -13,9 +13,13 @@ use dmp_core::record::heartbeat::{Heartbeat, Skew};
 use futures_util::StreamExt;
 use futures_util::stream;
 
-use super::seen::Seen;
+use super::fair::{Turns, fairly, network};
+use super::seen::{Feed, Seen};
 use crate::context::Operation;
-use crate::limits::{HEARTBEAT_VALUES_PER_NAME, HEARTBEAT_ZONES_IN_FLIGHT};
+use crate::limits::{
+    HEARTBEAT_FRESH, HEARTBEAT_PASSED_ON_OF_ONE, HEARTBEAT_TURNS_KEPT, HEARTBEAT_VALUES_PER_NAME,
+    HEARTBEAT_ZONES_IN_FLIGHT,
+};
 use crate::zone::Owner;
 
 /// What a round needs of the world around it.
@@ -71,8 +75,18 @@ pub struct Heart {
     seen: Seen,
     /// Zones that gave nothing the last time, and are left out this time.
     resting: HashSet<Owner>,
+    turns: ZoneTurns,
+    rounds: u64,
     own: Published,
     passed_on: Published,
+}
+
+/// Who was asked when, where not all can be asked.
+#[derive(Debug, Default)]
+struct ZoneTurns {
+    zones: Turns<Owner>,
+    networks: Turns<Owner>,
+    tellers: Turns<Option<Owner>>,
 }
 
 /// What lies in the zone under one name because of us.
@@ -90,6 +104,8 @@ impl Heart {
             terms,
             seen,
             resting: HashSet::new(),
+            turns: ZoneTurns::default(),
+            rounds: 0,
             own: Published::default(),
             passed_on: Published::default(),
         }
@@ -121,16 +137,74 @@ impl Heart {
     }
 
     /// The zones to ask, in order (federation.md 2.7 step 2).
-    fn zones(&self, peers: &[Owner], now: u64) -> Vec<Owner> {
-        let learned = self
-            .seen
-            .zones(now, self.terms.most_zones.saturating_mul(2));
-        let zones = self.terms.seeds.iter().chain(peers).cloned().chain(learned);
+    fn zones(&mut self, peers: &[Owner], now: u64) -> Vec<Owner> {
+        let most = self.terms.most_zones;
         let mut known: HashSet<Owner> = self.terms.zone.iter().cloned().collect();
+        let told = self.terms.seeds.iter().chain(peers).cloned();
+        let mut zones: Vec<Owner> = told.filter(|zone| known.insert(zone.clone())).collect();
+        zones.truncate(most);
+        let room = most - zones.len();
+        let mut learned = self.seen.zones(now, usize::MAX);
+        learned.retain(|zone| !known.contains(zone));
+        if learned.len() > room {
+            learned = self.turns_of(learned, room, now);
+        }
+        zones.extend(learned);
         zones
-            .filter(|zone| known.insert(zone.clone()))
-            .take(self.terms.most_zones)
-            .collect()
+    }
+
+    /// As many of these zones as there is room for, newest first. Half of the room is for zones that have spoken for themselves,
+    /// half for those that others told of; in each half every network, of the zones or of those who told, has its turn, and networks
+    /// of which nothing is known yet come first.
+    fn turns_of(&mut self, mut learned: Vec<Owner>, room: usize, now: u64) -> Vec<Owner> {
+        learned.retain(|zone| !self.resting.contains(zone));
+        let mut tellers: HashMap<Owner, Option<Owner>> = HashMap::new();
+        let mut confirmed: HashSet<Owner> = HashSet::new();
+        for peer in self.seen.list(now, usize::MAX) {
+            let Some(zone) = peer.zone() else { continue };
+            if peer.is_confirmed() {
+                confirmed.insert(zone);
+            } else {
+                let teller = peer.origin.told_by.as_ref().map(network);
+                tellers.entry(zone).or_insert(teller);
+            }
+        }
+        let turns = &self.turns;
+        let (mut known, mut told): (Vec<Owner>, Vec<Owner>) = learned
+            .iter()
+            .cloned()
+            .partition(|zone| confirmed.contains(zone));
+        let teller = |zone: &Owner| tellers.get(zone).cloned().flatten();
+        known.sort_by_key(|zone| (turns.networks.last(&network(zone)), turns.zones.last(zone)));
+        told.sort_by_key(|zone| {
+            let is_more_of_the_same = self.seen.is_confirmed(&network(zone));
+            let last = (turns.tellers.last(&teller(zone)), turns.zones.last(zone));
+            (is_more_of_the_same, last)
+        });
+        let known = fairly(known, |zone| network(zone));
+        let told = fairly(told, |zone| teller(zone));
+        let of_known = known.len().min(room - told.len().min(room / 2));
+        let of_told = told.len().min(room - of_known);
+        let chosen: HashSet<Owner> = known
+            .into_iter()
+            .take(of_known)
+            .chain(told.into_iter().take(of_told))
+            .collect();
+
+        let turns = &mut self.turns;
+        turns.zones.next_round(HEARTBEAT_TURNS_KEPT);
+        turns.networks.next_round(HEARTBEAT_TURNS_KEPT);
+        turns.tellers.next_round(HEARTBEAT_TURNS_KEPT);
+        for zone in &chosen {
+            turns.zones.serve(zone.clone());
+            if confirmed.contains(zone) {
+                turns.networks.serve(network(zone));
+            } else {
+                turns.tellers.serve(teller(zone));
+            }
+        }
+        learned.retain(|zone| chosen.contains(zone));
+        learned
     }
 
     async fn harvest(
@@ -143,10 +217,12 @@ impl Heart {
         let zones = self.zones(peers, now);
         let rested = std::mem::take(&mut self.resting);
         let awake = zones.into_iter().filter(|zone| !rested.contains(zone));
+        let rounds = self.rounds;
+        self.rounds += 1;
         let ask = |zone: Owner| async move {
-            let heartbeats = ask(around, &zone, HEARTBEAT).await;
-            let seen = ask(around, &zone, SEEN).await;
-            (zone, [heartbeats, seen])
+            let own = ask(around, &zone, HEARTBEAT, rounds).await;
+            let passed_on = ask(around, &zone, SEEN, rounds).await;
+            (zone, [(Feed::Own, own), (Feed::PassedOn, passed_on)])
         };
         let answers: Vec<_> = stream::iter(awake)
             .map(ask)
@@ -154,12 +230,13 @@ impl Heart {
             .collect()
             .await;
         let own = self.terms.key.public();
-        for (zone, values) in answers {
+        self.seen.expire(now);
+        for (zone, feeds) in answers {
             round.asked += 1;
             let mut taken = 0;
-            for value in values.iter().flatten() {
-                if !is_signed_by(value, &own, now) && self.seen.accept(value, now) {
-                    taken += 1;
+            for (feed, values) in feeds {
+                for value in values {
+                    taken += usize::from(self.seen.hear(&value, &zone, feed, &own, now));
                 }
             }
             if taken > 0 {
@@ -168,6 +245,7 @@ impl Heart {
                 self.resting.insert(zone);
             }
         }
+        self.seen.trim();
     }
 
     async fn publish_own(
@@ -204,8 +282,11 @@ impl Heart {
             return;
         };
         let own = self.terms.key.public();
-        let others = self.seen.list(now, usize::MAX).into_iter();
+        let others = self
+            .seen
+            .pick(now, HEARTBEAT_FRESH, HEARTBEAT_PASSED_ON_OF_ONE, usize::MAX);
         let others: Vec<_> = others
+            .into_iter()
             .filter(|peer| peer.heartbeat.operator != own)
             .take(self.terms.most_passed_on)
             .collect();
@@ -260,13 +341,18 @@ fn under(label: &str, zone: &Owner) -> Option<Owner> {
     Owner::parse(&format!("{label}.{zone}")).ok()
 }
 
-/// The first values at a name of another zone; what else a zone holds is not looked at.
-async fn ask(around: &impl Surroundings, zone: &Owner, label: &str) -> Vec<String> {
+/// Some of the values at a name of another zone, in every round others where there are more than are looked at: a server may tell
+/// them in the same order each time.
+async fn ask(around: &impl Surroundings, zone: &Owner, label: &str, rounds: u64) -> Vec<String> {
     let Some(name) = under(label, zone) else {
         return Vec::new();
     };
     let mut values = around.ask(&name).await.unwrap_or_default();
-    values.truncate(HEARTBEAT_VALUES_PER_NAME);
+    if values.len() > HEARTBEAT_VALUES_PER_NAME {
+        let passed = rounds.wrapping_mul(HEARTBEAT_VALUES_PER_NAME as u64) % values.len() as u64;
+        values.rotate_left(usize::try_from(passed).unwrap_or(0));
+        values.truncate(HEARTBEAT_VALUES_PER_NAME);
+    }
     values
 }
 

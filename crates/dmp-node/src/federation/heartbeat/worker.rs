@@ -21,7 +21,7 @@ use super::{Heart, Peer, Surroundings, Terms};
 use crate::access::Author;
 use crate::config::{Config, HeartbeatConfig};
 use crate::context::{Context, Operation};
-use crate::limits::{HEARTBEAT_LISTED, HEARTBEAT_PASSED_ON};
+use crate::limits::{HEARTBEAT_FRESH, HEARTBEAT_LISTED, HEARTBEAT_PASSED_ON};
 use crate::metrics::Beat;
 use crate::repeated::log_repeated;
 use crate::zone::Owner;
@@ -156,7 +156,11 @@ impl Worker {
 
     fn show(&self) {
         let now = self.around.context.clock().seconds();
-        let others = self.heart.seen().list(now, HEARTBEAT_LISTED).into_iter();
+        let others = self
+            .heart
+            .seen()
+            .pick(now, HEARTBEAT_FRESH, usize::MAX, HEARTBEAT_LISTED);
+        let others = others.into_iter();
         self.neighbourhood
             .others
             .store(Arc::new(others.cloned().collect()));
