@@ -153,6 +153,8 @@ pub const HTTP_READ: Duration = Duration::from_secs(10);
 pub const HTTP_CONNECTION: Duration = Duration::from_secs(120);
 /// Connections at once to the listener for monitors: a scraper and a few probes.
 pub const MONITOR_CONNECTIONS: usize = 16;
+/// Connections at once to the listener for the peers of a cluster: two of each node that a manifest may have.
+pub const PEER_CONNECTIONS: usize = 64;
 /// How often the files of certificate and key are looked at: they are renewed days before they expire.
 pub const TLS_WATCH: Duration = Duration::from_secs(10);
 /// Time that requests in progress get when the node stops (node.md 8).

@@ -36,6 +36,8 @@ pub struct Node {
     http: HttpServer,
     /// The listener for monitors.
     monitor: Option<HttpServer>,
+    /// The listener for the peers of a cluster.
+    peers: Option<HttpServer>,
     https: Option<Https>,
     /// `None`: it is off, or its settings do not do.
     heartbeat: Option<Task>,
@@ -98,6 +100,14 @@ pub enum StartError {
     /// The socket for monitors cannot be bound.
     #[error("DMP_METRICS_LISTEN: cannot listen on {address}: {error}")]
     Monitor {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The socket for the peers of a cluster cannot be bound.
+    #[error("DMP_SYNC_LISTEN: cannot listen on {address}: {error}")]
+    Peers {
         /// Where.
         address: SocketAddr,
         /// What the system said.
@@ -166,6 +176,7 @@ impl Node {
         let dns = Listeners::adopt(&context, inherited.dns_udp, inherited.dns_tcp)?;
         let keeper = keeper(&config.http, &context)?;
         let monitor = listen_monitor(&config.http, inherited.metrics).await?;
+        let peers = listen_to_peers(config.sync.listen).await?;
         let http = listen_http(&config.http, inherited.http).await?;
         let control = listen_to_operator(context.store().path());
         let tls = keeper.as_ref().map(|keeper| Arc::clone(keeper.tls()));
@@ -176,6 +187,7 @@ impl Node {
         let dns = dns.serve(&context).map_err(StartError::Serve)?;
         let service = Service::new(api);
         let monitor = monitor.map(|listener| listener.serve(service.monitor()));
+        let peers = peers.map(|listener| listener.serve(service.peers()));
         let http = http.serve(service);
         let running = RunningNode {
             dns: dns.address().to_string(),
@@ -202,6 +214,7 @@ impl Node {
             dns,
             http,
             monitor,
+            peers,
             https: keeper.map(Https::keep),
             heartbeat: heartbeat.map(|worker| Task::begin(|stop| worker.run(stop))),
             reloader,
@@ -227,6 +240,11 @@ impl Node {
     /// Where monitors read metrics, if they have a listener of their own.
     pub fn monitor_address(&self) -> Option<SocketAddr> {
         self.monitor.as_ref().map(HttpServer::address)
+    }
+
+    /// Where the peers of a cluster ask, if they have a listener of their own.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.peers.as_ref().map(HttpServer::address)
     }
 
     /// The database file.
@@ -274,8 +292,8 @@ impl Node {
             heartbeat.stop().await;
         }
         tokio::join!(self.dns.stop(), self.http.stop());
-        if let Some(monitor) = self.monitor {
-            monitor.stop().await;
+        for server in self.monitor.into_iter().chain(self.peers) {
+            server.stop().await;
         }
         self.cleanup.abort();
         let context = self.context;
@@ -296,6 +314,9 @@ impl Node {
         tracing::info!("DMP HTTP API listening on {scheme}://{http}");
         if let Some(monitor) = self.monitor_address() {
             tracing::info!("metrics and health for this machine on http://{monitor}");
+        }
+        if let Some(peers) = self.peer_address() {
+            tracing::info!("peers of the cluster ask on {scheme}://{peers}");
         }
         let zone = config
             .zone
@@ -483,6 +504,16 @@ async fn listen_monitor(
     let bound = HttpListener::bind(address).await;
     let bound = bound.map_err(|error| StartError::Monitor { address, error });
     bound.map(Some)
+}
+
+async fn listen_to_peers(address: Option<SocketAddr>) -> Result<Option<HttpListener>, StartError> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    let bound = HttpListener::bind(address).await;
+    bound
+        .map(Some)
+        .map_err(|error| StartError::Peers { address, error })
 }
 
 async fn listen_http(

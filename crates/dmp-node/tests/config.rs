@@ -411,6 +411,7 @@ fn the_settings_of_a_cluster_are_read_and_what_is_doubtful_is_told() {
         ("DMP_SYNC_INTERVAL_SECONDS", "2"),
         ("DMP_SYNC_OPERATOR_SPK", key),
         ("DMP_SYNC_ROOTS", "/srv/ca.pem"),
+        ("DMP_SYNC_LISTEN", "10.0.0.1:8054"),
         ("DMP_CLUSTER_BASE_DOMAIN", "Mesh.Example."),
     ]);
     assert_eq!(told.warnings, Vec::<String>::new());
@@ -419,6 +420,7 @@ fn the_settings_of_a_cluster_are_read_and_what_is_doubtful_is_told() {
     assert_eq!(peers, ["http://10.0.0.2:8053", "https://c.example"]);
     assert_eq!(sync.manifest, Path::new("/srv/cluster.json"));
     assert_eq!(sync.node_id.as_deref(), Some("node-a"));
+    assert_eq!(sync.listen, Some("10.0.0.1:8054".parse().unwrap()));
     let own = sync.own_endpoint.as_ref().map(ToString::to_string);
     assert_eq!(own.as_deref(), Some("http://10.0.0.1:8053"));
     let token = sync.token.as_ref().unwrap();

@@ -1,7 +1,7 @@
 //! The settings of a cluster (federation.md 4.8). What is doubtful about them is told and keeps no node from starting.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub struct SyncConfig {
     pub node_id: Option<String>,
     /// Where the peers find this node.
     pub own_endpoint: Option<PeerUrl>,
+    /// Where the peers ask this node, if not where everybody does.
+    pub listen: Option<SocketAddr>,
     /// What the nodes of the cluster show each other; without it there is no replication in either direction.
     pub token: Option<PeerToken>,
     /// Pause between rounds.
@@ -101,6 +103,10 @@ pub(super) fn sync(
         manifest: environment.text(file)?.unwrap_or(DEFAULT_MANIFEST).into(),
         node_id: environment.text("DMP_NODE_ID")?.map(str::to_owned),
         own_endpoint: own_endpoint(environment, warnings)?,
+        listen: environment.parsed(
+            "DMP_SYNC_LISTEN",
+            "an address with a port such as 10.0.0.1:8054",
+        )?,
         token: token(environment)?,
         interval: variables::interval(environment, interval, 10.0)?,
         operator: operator(environment, warnings)?,

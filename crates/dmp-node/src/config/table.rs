@@ -259,6 +259,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "HTTP APIs of the cluster's other nodes, each an http or https URL. If there are none, the manifest's are asked."),
     setting("sync.self_endpoint", "DMP_SYNC_SELF_ENDPOINT", Text, None("\"http://10.0.0.1:8053\""),
         "The HTTP API of this node as the others reach it, so that it does not ask itself."),
+    fixed("sync.listen", "DMP_SYNC_LISTEN", Text, None("\"10.0.0.1:8054\""),
+        "Address and port of a listener of its own for the others; the routes for them are then nowhere else. It speaks HTTPS if the HTTP listener does."),
     setting("sync.peer_token_file", "DMP_SYNC_PEER_TOKEN_FILE", Text, None("\"/etc/dnsmesh/peer-token\""),
         "File whose text is the token that all nodes of the cluster share. Without a token nothing is replicated."),
     setting("sync.interval", "DMP_SYNC_INTERVAL", Number, Is("10.0"),

@@ -49,6 +49,7 @@ use page::Page;
 use reply::Reply;
 use route::Resource;
 use serde_json::json;
+use service::Reach;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -148,18 +149,18 @@ impl Api {
 
     /// Answers one request. A resource that is not there is 404 whatever the method; one that is there and lacks the
     /// method is 405 (node.md 6.1).
-    async fn answer(self: Arc<Self>, peer: IpAddr, request: Request<Incoming>) -> Reply {
+    async fn answer(
+        self: Arc<Self>,
+        reach: Reach,
+        peer: IpAddr,
+        request: Request<Incoming>,
+    ) -> Reply {
         let (head, body) = request.into_parts();
-        let Some((resource, route)) = Resource::of(&head.uri) else {
+        let found = Resource::of(&head.uri);
+        let Some((resource, route)) = found.filter(|(resource, _)| self.has(resource, reach))
+        else {
             return Reply::not_found();
         };
-        let is_registration = matches!(
-            resource,
-            Resource::Challenge | Resource::Confirm | Resource::TsigConfirm
-        );
-        if is_registration && self.registrar.is_none() {
-            return Reply::not_found();
-        }
         if !route.allows(&head.method) {
             return Reply::method_not_allowed(route.methods);
         }
@@ -199,6 +200,20 @@ impl Api {
             }
             (Resource::Pull, _) => sync::pull(&self, &client, body).await,
             (Resource::ClusterManifest, _) => sync::cluster_manifest(&self, &client),
+        }
+    }
+
+    /// Whether the resource is there for who comes this way.
+    fn has(&self, resource: &Resource, reach: Reach) -> bool {
+        match resource {
+            Resource::Challenge | Resource::Confirm | Resource::TsigConfirm => {
+                reach == Reach::Whole && self.registrar.is_some()
+            }
+            Resource::Digest | Resource::Pull | Resource::ClusterManifest => {
+                reach == Reach::Peers || self.sync.listen.is_none()
+            }
+            Resource::Health => true,
+            _ => reach == Reach::Whole,
         }
     }
 

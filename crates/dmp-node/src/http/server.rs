@@ -222,7 +222,7 @@ async fn respond(
     let errors = ErrorMedia::wanted_by(request.headers());
     let answer = tokio::spawn(async move {
         match reach {
-            Reach::Whole => api.answer(peer, request).await,
+            Reach::Whole | Reach::Peers => api.answer(reach, peer, request).await,
             Reach::Monitor => api.answer_monitor(&request).await,
         }
     });

@@ -4,7 +4,7 @@ use super::Api;
 use super::connections::Connections;
 use super::tls::Tls;
 use crate::config::Config;
-use crate::limits::MONITOR_CONNECTIONS;
+use crate::limits::{MONITOR_CONNECTIONS, PEER_CONNECTIONS};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 
@@ -19,8 +19,10 @@ pub(crate) struct Service {
 /// What a listener answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
-    /// Everything.
+    /// Everything that has no listener of its own.
     Whole,
+    /// What the peers of a cluster ask for.
+    Peers,
     /// Metrics, health and readiness, without a token and without TLS: for who is on this machine.
     Monitor,
 }
@@ -43,6 +45,15 @@ impl Service {
         }
     }
 
+    /// The same interface as peers see it where they have a listener of their own.
+    pub(crate) fn peers(&self) -> Self {
+        Self {
+            connections: Connections::new(PEER_CONNECTIONS),
+            api: Arc::clone(&self.api),
+            reach: Reach::Peers,
+        }
+    }
+
     /// Brings other settings into force for the next request, also on connections that are open.
     pub(crate) fn configure(&self, config: &Config) {
         self.connections.configure(config.http.max_connections);
@@ -61,7 +72,7 @@ impl Service {
     /// What connections are encrypted with; `None` if they are not.
     pub(super) fn tls(&self) -> Option<Arc<Tls>> {
         match self.reach {
-            Reach::Whole => self.api.load().tls.clone(),
+            Reach::Whole | Reach::Peers => self.api.load().tls.clone(),
             Reach::Monitor => None,
         }
     }

@@ -9,6 +9,7 @@ use dmp_node::supervise::Node;
 use ed25519_dalek::{Signer, SigningKey};
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::ops::Deref;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -67,11 +68,7 @@ impl TestNode {
     }
 
     pub(crate) async fn connect(&self) -> Connection {
-        let stream = TcpStream::connect(self.http_address()).await.unwrap();
-        Connection {
-            stream,
-            received: Vec::new(),
-        }
+        Connection::to(self.http_address()).await
     }
 
     /// One request on a connection of its own.
@@ -275,6 +272,13 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    pub(crate) async fn to(address: SocketAddr) -> Self {
+        Self {
+            stream: TcpStream::connect(address).await.unwrap(),
+            received: Vec::new(),
+        }
+    }
+
     pub(crate) async fn send(&mut self, octets: &str) {
         self.stream.write_all(octets.as_bytes()).await.unwrap();
     }

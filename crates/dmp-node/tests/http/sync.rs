@@ -1,9 +1,11 @@
 //! What the nodes of a cluster read from each other (federation.md 4.9).
 
-use crate::support::{Answer, OPERATOR, START, TestNode, assert_refused, bearer, multi_tenant};
+use crate::support::{
+    Answer, Connection, OPERATOR, START, TestNode, assert_refused, bearer, multi_tenant,
+};
 use dmp_node::store::{Cursor, Draft};
 use dmp_node::zone::Owner;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection as Database, params};
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::path::Path;
@@ -51,7 +53,7 @@ fn site(name: &str, vectors: &Value) -> (Vec<(&'static str, String)>, bool) {
 
 /// Writes the rows of the vectors as this node would have at those times.
 fn fill(directory: &TempDir, vectors: &Value) {
-    let sql = Connection::open(directory.path().join("node.db")).unwrap();
+    let sql = Database::open(directory.path().join("node.db")).unwrap();
     let rows = vectors["rows"].as_array().unwrap();
     for (index, row) in rows.iter().enumerate() {
         sql.execute(
@@ -313,6 +315,44 @@ async fn no_other_token_opens_the_routes_of_peers() {
         .publish(TOKEN, "a.mesh.test", r#"{"value": "v"}"#)
         .await;
     assert_eq!(answer.status, 401, "nor does that of peers open another");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peers_with_a_listener_of_their_own_are_answered_there_and_nowhere_else() {
+    let settings = [
+        ("DMP_SYNC_PEER_TOKEN", TOKEN),
+        ("DMP_SYNC_LISTEN", "127.0.0.1:0"),
+    ];
+    let node = TestNode::start(&multi_tenant(&settings)).await;
+    for path in ["digest", "cluster-manifest"] {
+        assert_eq!(get(&node, &format!("/v1/sync/{path}")).await.status, 404);
+    }
+    assert_eq!(pull(&node, r#"{"names": []}"#).await.status, 404);
+    let ask = async |target: &str, authorization: &str| {
+        let peers = node.peer_address().unwrap();
+        let mut connection = Connection::to(peers).await;
+        let head = "Host: node.test\r\nConnection: close\r\n";
+        let request = format!("GET {target} HTTP/1.1\r\n{head}{authorization}\r\n");
+        connection.send(&request).await;
+        connection.answer(false).await.unwrap().status
+    };
+    for (target, status) in [
+        ("/v1/sync/digest", 200),
+        ("/v1/sync/cluster-manifest", 204),
+        ("/health", 200),
+        ("/v1/records/a.mesh.test", 404),
+        ("/v1/registration/challenge", 404),
+        ("/metrics", 404),
+        ("/", 404),
+    ] {
+        assert_eq!(ask(target, &bearer(TOKEN)).await, status, "{target}");
+    }
+    assert_eq!(ask("/v1/sync/digest", "").await, 403);
+    assert_eq!(
+        node.challenge().await["version"],
+        1,
+        "the rest is where it was"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
