@@ -264,3 +264,46 @@ pub const PEER_ID_HOST: usize = 9;
 pub const PEER_URL_OCTETS: usize = 280;
 /// Longest token of a cluster: 512 octets, which no generator exceeds.
 pub const PEER_TOKEN_OCTETS: usize = 512;
+
+/// Longest page of a digest: its rows take some 460 octets each with the longest name, and reference nodes write blanks.
+pub const LISTING_OCTETS: usize = 1 << 20;
+/// Longest answer to a pull: one name's values are half a megabyte at most, escaped thrice that; a longer answer is asked for again
+/// in halves.
+pub const DELIVERY_OCTETS: usize = 16 << 20;
+/// Octets of the body of a pull: below the 16 384 that reference nodes take (W2).
+pub const PULL_REQUEST_OCTETS: usize = 16_000;
+/// Records of one answer to a pull: 256 of each name, four times what a name holds by default.
+pub const DELIVERY_VALUES: usize = 65_536;
+/// Pulls of one peer at the same time: one is on the way while one is verified and one is written.
+pub const PULLS_IN_FLIGHT: usize = 3;
+/// Longest answer with a manifest: 1200 characters and three short members.
+pub const MANIFEST_BODY_OCTETS: usize = 16_384;
+/// Milliseconds that a peer's clock may be ahead (federation.md 4.10).
+pub const PEER_CLOCK_SKEW: u64 = 60_000;
+/// Seconds for which another node's tombstone is kept at most: the longest life of any value, a manifest's.
+pub const TOMBSTONE_SECONDS: u64 = 5 * 365 * 86_400;
+/// Values of one peer that are remembered because they could not be taken: some 2 MB.
+pub const DOUBTS: usize = 10_000;
+/// Milliseconds for which the first refusal of a value holds.
+pub const DOUBT_FIRST: u64 = 60_000;
+/// Milliseconds for which any refusal of a value holds at most.
+pub const DOUBT_LONGEST: u64 = 3_600_000;
+/// Milliseconds after which a round with one peer ends although there is more: what it has reached is written down, and the
+/// manifest is looked at.
+pub const SYNC_ROUND: u64 = 10_000;
+/// Milliseconds between two slow walks through all that a peer has, which find what a clock or a restored backup has hidden.
+pub const SYNC_WALK: u64 = 86_400_000;
+/// Replicated values written in one transaction, so that no client's write waits for more.
+pub const SYNC_BATCH: usize = 256;
+/// Peers that are talked to at the same time.
+pub const SYNC_PEERS_AT_ONCE: usize = 8;
+/// Time for a peer to be connected to and to begin its answer, and between two pieces of it (federation.md 4.10).
+pub const SYNC_REQUEST: Duration = Duration::from_secs(5);
+/// Time for one answer in all: 16 MiB at a megabyte a second, twice over.
+pub const SYNC_ANSWER: Duration = Duration::from_secs(30);
+/// Connections kept open to one peer.
+pub const SYNC_CONNECTIONS: usize = PULLS_IN_FLIGHT;
+/// Longest file with a cluster's manifest or its nodes: 32 nodes with the longest texts.
+pub const CLUSTER_FILE_OCTETS: u64 = 65_536;
+/// Attempts, 20 ms apart, to get a replicated batch into a full queue of writes: a second.
+pub const SYNC_PATIENCE: u32 = 50;

@@ -9,7 +9,7 @@ use crate::control::{
     ControlListener, ControlServer, Operator, Running as RunningNode, socket_path,
 };
 use crate::credentials::{self, Credentials};
-use crate::federation::heartbeat;
+use crate::federation::{heartbeat, sync};
 use crate::http::{Api, HttpListener, HttpServer, Keeper, Service, TlsError};
 use crate::listen::{BindError, Inherited, Listeners, Running};
 use crate::reload::Reloader;
@@ -41,6 +41,8 @@ pub struct Node {
     https: Option<Https>,
     /// `None`: it is off, or its settings do not do.
     heartbeat: Option<Task>,
+    /// Replication inside the cluster; it waits while there is none.
+    sync: Task,
     reloader: Arc<Reloader>,
     /// `None`: the system gives no such socket here.
     control: Option<ControlServer>,
@@ -182,8 +184,9 @@ impl Node {
         let tls = keeper.as_ref().map(|keeper| Arc::clone(keeper.tls()));
         let heartbeat = heartbeat(&config, &context);
         let neighbourhood = heartbeat.as_ref().map(heartbeat::Worker::neighbourhood);
+        let worker = sync::Worker::new(&context);
         let (shared, users) = (Arc::clone(&context), Arc::clone(&credentials));
-        let api = Api::new(&config, shared, users, tls, neighbourhood);
+        let api = Api::new(&config, shared, users, tls, neighbourhood, worker.view());
         let dns = dns.serve(&context).map_err(StartError::Serve)?;
         let service = Service::new(api);
         let monitor = monitor.map(|listener| listener.serve(service.monitor()));
@@ -196,13 +199,15 @@ impl Node {
             started_at: context.clock().seconds(),
             https: keeper.clone(),
         };
+        let sync_settings = watch::Sender::new(config.sync.clone());
+        let sync_changes = sync_settings.subscribe();
         let reloader = Reloader::new(
             config.clone(),
             Arc::clone(&context),
             Arc::clone(dns.entrance()),
             Arc::clone(http.service()),
             keeper.clone(),
-            watch::Sender::new(config.sync.clone()),
+            sync_settings,
         );
         let operator = Operator::of_running(
             Arc::clone(&context),
@@ -217,6 +222,7 @@ impl Node {
             peers,
             https: keeper.map(Https::keep),
             heartbeat: heartbeat.map(|worker| Task::begin(|stop| worker.run(stop))),
+            sync: Task::begin(|stop| worker.run(sync_changes, stop)),
             reloader,
             control: control.map(|control| control.serve(operator)),
             cleanup: tokio::spawn(clean_up(Arc::clone(&credentials), config.cleanup_interval)),
@@ -291,6 +297,7 @@ impl Node {
         if let Some(heartbeat) = self.heartbeat {
             heartbeat.stop().await;
         }
+        self.sync.stop().await;
         tokio::join!(self.dns.stop(), self.http.stop());
         for server in self.monitor.into_iter().chain(self.peers) {
             server.stop().await;
@@ -336,7 +343,10 @@ impl Node {
             tracing::warn!("{line}");
         }
         let database = self.database().display();
-        tracing::info!("DMP node up: dns={dns}/udp http={http} db={database} peers=0");
+        tracing::info!(
+            "DMP node up: dns={dns}/udp http={http} db={database} peers={}",
+            config.sync.peers.len()
+        );
     }
 }
 
@@ -441,7 +451,7 @@ pub(crate) fn settings(config: &Config, database: &Path, dns: SocketAddr) -> Set
     let (claims, caps) = (config.claims, config.caps);
     Settings {
         database: database.to_owned(),
-        schema: vec![credentials::SCHEMA, heartbeat::SCHEMA],
+        schema: vec![credentials::SCHEMA, heartbeat::SCHEMA, sync::SCHEMA],
         cleanup_interval: config.cleanup_interval,
         dns,
         zone: config.zone.clone(),

@@ -7,3 +7,13 @@ pub mod sync;
 mod zones;
 
 pub use zones::seed_zone;
+
+use std::time::Duration;
+
+/// A tenth more or less, so that nodes do nothing in step (W35).
+pub(crate) fn with_jitter(interval: Duration) -> Duration {
+    let mut chance = [128];
+    // Without randomness the interval is kept as it is.
+    let _ = getrandom::fill(&mut chance);
+    interval.mul_f64(0.9 + 0.2 * f64::from(chance[0]) / 255.0)
+}

@@ -37,6 +37,7 @@ use crate::config::{Config, HttpConfig, Rate, SyncConfig};
 use crate::context::Context;
 use crate::credentials::Credentials;
 use crate::federation::heartbeat::Neighbourhood;
+use crate::federation::sync::ClusterView;
 use crate::limits::PEER_READINGS;
 use crate::metrics::{self, Format, Observed, Role};
 use crate::register::Registrar;
@@ -67,6 +68,7 @@ pub struct Api {
     page: Page,
     /// `None` without a heartbeat.
     neighbourhood: Option<Arc<Neighbourhood>>,
+    cluster: Arc<ClusterView>,
     /// Roles that are on.
     roles: Vec<Role>,
     /// Requests for records, by client.
@@ -96,6 +98,7 @@ impl Api {
         credentials: Arc<Credentials>,
         tls: Option<Arc<Tls>>,
         neighbourhood: Option<Arc<Neighbourhood>>,
+        cluster: Arc<ClusterView>,
     ) -> Arc<Self> {
         let buckets = |rate: Rate| Arc::new(TokenBuckets::new(rate.per_second, rate.burst));
         let registrar = Registrar::open(config, Arc::clone(&context), Arc::clone(&credentials));
@@ -107,6 +110,7 @@ impl Api {
             tls,
             page: Page::new(config, registrar.as_ref()),
             neighbourhood,
+            cluster,
             roles: roles(config, registrar.as_ref()),
             registrar,
             general: buckets(config.http.rate),
@@ -138,6 +142,7 @@ impl Api {
             tls: self.tls.clone(),
             page: Page::new(config, registrar.as_ref()),
             neighbourhood: self.neighbourhood.clone(),
+            cluster: Arc::clone(&self.cluster),
             roles: roles(config, registrar.as_ref()),
             registrar,
             general: Arc::clone(&self.general),
@@ -243,6 +248,8 @@ impl Api {
         let accept = accept.and_then(|accept| accept.to_str().ok());
         let format = Format::wanted_by(accept.unwrap_or_default());
         let (context, zone) = (&self.context, self.context.zone());
+        let peers = self.cluster.peers();
+        let failing = peers.iter().filter(|peer| peer.fault.is_some());
         let observed = Observed {
             records: context.live_values(),
             serial: zone.serial(),
@@ -252,6 +259,9 @@ impl Api {
             tokens: self.credentials.token_count(),
             roles: self.roles.clone(),
             certificate_expiry: self.tls.as_ref().map(|tls| tls.expires_at()),
+            peers: peers.len(),
+            peers_failing: failing.count(),
+            sync_lag: self.cluster.lag(context.clock().seconds()),
         };
         let text = metrics::expose(context.metrics(), &observed, format);
         Reply::text(format.media_type(), text)

@@ -118,9 +118,10 @@ pub(super) fn cluster_manifest(api: &Api, client: &Client) -> Reply {
     )
 }
 
-/// The cluster's name.
+/// The cluster's name, as it was found out or as it is configured.
 fn base(api: &Api) -> Option<DomainName> {
-    api.sync.base_domain.clone()
+    let found = api.cluster.base().map(|base| DomainName::clone(&base));
+    found.or_else(|| api.sync.base_domain.clone())
 }
 
 /// Lets peers in. The token is compared first, so that a flood of others' requests takes no peer's share.

@@ -23,6 +23,12 @@ pub(crate) struct Observed {
     pub(crate) roles: Vec<Role>,
     /// Unix second at which the certificate in force ends; absent without one.
     pub(crate) certificate_expiry: Option<u64>,
+    /// Nodes that this one replicates with.
+    pub(crate) peers: usize,
+    /// Those of them that could not be read the last time.
+    pub(crate) peers_failing: usize,
+    /// Seconds since the one that was read longest ago was read to its end; absent without any.
+    pub(crate) sync_lag: Option<u64>,
 }
 
 /// Everything as text.
@@ -33,6 +39,7 @@ pub(crate) fn expose(metrics: &Metrics, observed: &Observed, format: Format) -> 
     updates(&mut all, metrics);
     http(&mut all, metrics, observed);
     federation(&mut all, metrics);
+    cluster(&mut all, metrics, observed);
     store(&mut all, metrics, observed);
     process(&mut all, metrics, observed);
     all.render(format)
@@ -210,6 +217,44 @@ fn federation(all: &mut Exposition, metrics: &Metrics) {
         "Other nodes that were heard of and are live",
     )
     .count(&[], metrics.peers_known.load(Ordering::Relaxed));
+}
+
+fn cluster(all: &mut Exposition, metrics: &Metrics, observed: &Observed) {
+    let rounds = all.counter(
+        "dmp_sync_rounds_total",
+        "Rounds with a peer of the cluster, by how they ended",
+    );
+    for (result, count) in metrics.sync_rounds.read() {
+        rounds.count(&[("result", result)], count);
+    }
+    let values = all.counter(
+        "dmp_sync_values_total",
+        "Values taken over from peers of the cluster, and deletes",
+    );
+    for (result, count) in metrics.sync_values.read() {
+        values.count(&[("result", result)], count);
+    }
+    let refused = all.counter(
+        "dmp_sync_refused_total",
+        "What peers of the cluster offered and was not taken, by reason",
+    );
+    for (reason, count) in metrics.sync_refused.read() {
+        refused.count(&[("reason", reason)], count);
+    }
+    all.gauge("dmp_sync_peers", "Peers of the cluster")
+        .count(&[], observed.peers as u64);
+    all.gauge(
+        "dmp_sync_peers_failing",
+        "Peers of the cluster that could not be read the last time",
+    )
+    .count(&[], observed.peers_failing as u64);
+    let lag = all.gauge(
+        "dmp_sync_lag_seconds",
+        "Time since the peer that was read longest ago was read to its end; no series without peers",
+    );
+    if let Some(seconds) = observed.sync_lag {
+        lag.count(&[], seconds);
+    }
 }
 
 fn store(all: &mut Exposition, metrics: &Metrics, observed: &Observed) {

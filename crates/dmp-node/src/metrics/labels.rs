@@ -131,6 +131,40 @@ labels! {
 }
 
 labels! {
+    /// What a round with a peer of the cluster led to.
+    SyncRound {
+        Complete = "complete",
+        Unreachable = "unreachable",
+        Slow = "slow",
+        Status = "status",
+        Malformed = "malformed",
+        Store = "store",
+    }
+}
+
+labels! {
+    /// What came from a peer of the cluster.
+    SyncValue {
+        New = "new",
+        Refreshed = "refreshed",
+        Deleted = "deleted",
+    }
+}
+
+labels! {
+    /// Why something of a peer of the cluster was not taken.
+    SyncRefused {
+        Malformed = "malformed",
+        Unsolicited = "unsolicited",
+        Hash = "hash",
+        Life = "life",
+        Record = "record",
+        Missing = "missing",
+        Full = "full",
+    }
+}
+
+labels! {
     /// What became of a transaction.
     StoreWrite {
         Committed = "committed",

@@ -19,7 +19,7 @@ pub(crate) use exposition::Format;
 pub(crate) use families::{Observed, expose};
 pub(crate) use labels::{
     Beat, Claim, ConnectionEvent, Dropped, Labelled, Limited, Part, Registration, Renewal, Role,
-    StoreWrite, Update,
+    StoreWrite, SyncRefused, SyncRound, SyncValue, Update,
 };
 pub use panics::log_panics;
 
@@ -73,6 +73,9 @@ pub struct Metrics {
     pub(crate) renewals: Labelled<Renewal>,
     pub(crate) beats: Labelled<Beat>,
     peers_known: AtomicU64,
+    pub(crate) sync_rounds: Labelled<SyncRound>,
+    pub(crate) sync_values: Labelled<SyncValue>,
+    pub(crate) sync_refused: Labelled<SyncRefused>,
     pub(crate) store_writes: Labelled<StoreWrite>,
     commit_durations: Histogram<{ DURATIONS.len() }>,
     commit_requests: Histogram<{ GROUPS.len() }>,
@@ -113,6 +116,9 @@ impl Metrics {
             renewals: Labelled::default(),
             beats: Labelled::default(),
             peers_known: AtomicU64::new(0),
+            sync_rounds: Labelled::default(),
+            sync_values: Labelled::default(),
+            sync_refused: Labelled::default(),
             store_writes: Labelled::default(),
             commit_durations: Histogram::new(DURATIONS),
             commit_requests: Histogram::new(GROUPS),

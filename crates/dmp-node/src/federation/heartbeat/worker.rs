@@ -21,6 +21,7 @@ use super::{Heart, Peer, Surroundings, Terms};
 use crate::access::Author;
 use crate::config::{Config, HeartbeatConfig};
 use crate::context::{Context, Operation};
+use crate::federation::with_jitter;
 use crate::limits::{HEARTBEAT_FRESH, HEARTBEAT_LISTED, HEARTBEAT_PASSED_ON};
 use crate::metrics::Beat;
 use crate::repeated::log_repeated;
@@ -224,14 +225,6 @@ fn pool(config: &HeartbeatConfig) -> ResolverPool {
     };
     ResolverPool::new(config.resolvers.clone(), options)
         .unwrap_or_else(|_| ResolverPool::system(own))
-}
-
-/// A tenth more or less, so that nodes do not beat in step (W35).
-fn with_jitter(interval: Duration) -> Duration {
-    let mut chance = [128];
-    // Without randomness the interval is kept as it is.
-    let _ = getrandom::fill(&mut chance);
-    interval.mul_f64(0.9 + 0.2 * f64::from(chance[0]) / 255.0)
 }
 
 /// The zone of this node, and the resolvers.

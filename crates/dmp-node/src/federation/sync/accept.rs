@@ -73,7 +73,7 @@ pub fn accept(
             Revocation::parse(value, Binding::default(), None, now).map(drop)
         }
         Some(RecordType::Chunk) => chunk(value),
-        Some(kind @ (RecordType::Prekey | RecordType::Bootstrap)) => shape(kind, value).map(drop),
+        Some(kind @ (RecordType::Prekey | RecordType::Bootstrap)) => shape(kind, value),
         Some(RecordType::Cluster) => return cluster(value, operator, now),
         Some(RecordType::Heartbeat) => return Err(Unacceptable::Type),
         None if value.starts_with(PROTOCOL) => return Err(Unacceptable::Type),
@@ -99,8 +99,10 @@ fn cluster(
     operator: Option<&SigningPublicKey>,
     now: UnixTime,
 ) -> Result<Accepted, Unacceptable> {
-    let blob = shape(RecordType::Cluster, value).map_err(Unacceptable::Record)?;
-    let signer = operator.copied().or_else(|| signer_in(&blob));
+    shape(RecordType::Cluster, value).map_err(Unacceptable::Record)?;
+    let signer = operator
+        .copied()
+        .or_else(|| ClusterManifest::claimed_operator(value).ok());
     let verified = signer.map(|signer| ClusterManifest::parse(value, &signer, None, now));
     match (verified, operator.is_some()) {
         (Some(Ok(manifest)), is_pinned) => Ok(Accepted::Manifest {
@@ -112,13 +114,7 @@ fn cluster(
     }
 }
 
-/// The key that a cluster's manifest names as its signer (records.md 10), behind magic, `seq` and `exp`.
-fn signer_in(blob: &[u8]) -> Option<SigningPublicKey> {
-    let key = blob.get(23..55)?.try_into().ok()?;
-    Some(SigningPublicKey::from_bytes(key))
-}
-
-fn shape(kind: RecordType, value: &str) -> Result<Vec<u8>, RecordError> {
+fn shape(kind: RecordType, value: &str) -> Result<(), RecordError> {
     let payload = value.strip_prefix(kind.prefix()).unwrap_or_default();
     if value.len() > kind.value_max() {
         return Err(RecordError::Malformed(Malformed::TooLong));
@@ -129,7 +125,7 @@ fn shape(kind: RecordType, value: &str) -> Result<Vec<u8>, RecordError> {
     if blob.len() < SHAPE_OCTETS {
         return Err(RecordError::Malformed(Malformed::Length));
     }
-    Ok(blob)
+    Ok(())
 }
 
 /// Whether only records of the protocol belong at the name.
