@@ -12,44 +12,6 @@ use common::User;
 use common::node::Node;
 use serde_json::Value;
 
-fn init(dir: &Path, name: &str, node: &Node) -> User {
-    let user = User::new(dir, name);
-    user.run(&[
-        "init",
-        &format!("{name}@{}", node.zone),
-        "--endpoint",
-        &node.url(),
-        "--dns-resolvers",
-        &node.dns.to_string(),
-        "--no-probe-local-dns",
-    ])
-    .expect(0);
-    user.configure("provider_seeds: []");
-    let port = node.dns.port().to_string();
-    for (key, value) in [
-        ("local_node_dns_server", "127.0.0.1"),
-        ("local_node_dns_port", &port),
-    ] {
-        user.run(&["config", "set", key, value]).expect(0);
-    }
-    user
-}
-
-fn tsig_register(user: &User, node: &Node) {
-    let port = node.dns.port().to_string();
-    user.run(&[
-        "tsig",
-        "register",
-        "--node",
-        &node.url(),
-        "--dns-server",
-        "127.0.0.1",
-        "--dns-port",
-        &port,
-    ])
-    .expect(0);
-}
-
 /// The findings of a run in JSON: code and level; the last line is the summary.
 fn findings(output: &str) -> (Vec<(String, String)>, Value) {
     let mut lines: Vec<Value> = output
@@ -79,7 +41,7 @@ fn level<'a>(checks: &'a [(String, String)], code: &str) -> &'a str {
 fn from_a_fresh_home_to_a_published_identity_the_doctor_follows() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(dir.path(), "alpha.test");
-    let alice = init(dir.path(), "alice", &node);
+    let alice = node.user(dir.path(), "alice");
     // No passphrase was ever given.
     let first = alice.run(&["doctor"]).expect(0);
     let head = format!(
@@ -115,7 +77,7 @@ fn from_a_fresh_home_to_a_published_identity_the_doctor_follows() {
         .says("  \u{1b}[32mPASS\u{1b}[0m  endpoint reachable\n")
         .says("  \u{1b}[33mWARN\u{1b}[0m  TSIG not registered\n");
 
-    tsig_register(&alice, &node);
+    node.give_key(&alice);
     alice
         .run(&["identity", "publish", "--advertise-v2"])
         .expect(0);
@@ -144,8 +106,8 @@ fn from_a_fresh_home_to_a_published_identity_the_doctor_follows() {
 fn what_does_not_answer_fails_with_status_1() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(dir.path(), "alpha.test");
-    let alice = init(dir.path(), "alice", &node);
-    tsig_register(&alice, &node);
+    let alice = node.user(dir.path(), "alice");
+    node.give_key(&alice);
     // A secret that the node does not know.
     let secret = alice.setting("tsig_secret_hex");
     alice
@@ -193,8 +155,8 @@ fn what_does_not_answer_fails_with_status_1() {
 fn strangers_see_what_the_doctor_shows_through_each_resolver() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(dir.path(), "alpha.test");
-    let alice = init(dir.path(), "alice", &node);
-    tsig_register(&alice, &node);
+    let alice = node.user(dir.path(), "alice");
+    node.give_key(&alice);
     alice
         .run(&["identity", "publish", "--ttl", "3600"])
         .expect(0);
@@ -234,8 +196,8 @@ fn the_way_to_a_contact_is_followed_from_both_sides() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(dir.path(), "alpha.test");
     let [alice, bob] = ["alice", "bob"].map(|name| {
-        let user = init(dir.path(), name, &node);
-        tsig_register(&user, &node);
+        let user = node.user(dir.path(), name);
+        node.give_key(&user);
         user.run(&["identity", "publish"]).expect(0);
         user.run(&["identity", "refresh-prekeys", "--count", "6"])
             .expect(0);

@@ -12,39 +12,9 @@ use common::node::{self, Node};
 
 /// A registered user of the node with a published identity; nothing leaves this machine.
 fn join(dir: &Path, name: &str, node: &Node) -> User {
-    let user = init(dir, name, node);
-    let port = node.dns.port().to_string();
-    user.run(&[
-        "tsig",
-        "register",
-        "--node",
-        &node.url(),
-        "--dns-server",
-        "127.0.0.1",
-        "--dns-port",
-        &port,
-    ])
-    .expect(0);
+    let user = node.user(dir, name);
+    node.give_key(&user);
     publish(&user);
-    user
-}
-
-fn init(dir: &Path, name: &str, node: &Node) -> User {
-    let port = node.dns.port().to_string();
-    let user = User::new(dir, name).with("DMP_PROVIDER_DNS_PORT", &port);
-    user.run(&[
-        "init",
-        &format!("{name}@{}", node.zone),
-        "--endpoint",
-        &node.url(),
-        "--dns-resolvers",
-        &node.dns.to_string(),
-        "--no-probe-local-dns",
-    ])
-    .expect(0);
-    user.configure(&format!(
-        "local_node_dns_server: 127.0.0.1\nlocal_node_dns_port: {port}\nprovider_seeds: []"
-    ));
     user
 }
 

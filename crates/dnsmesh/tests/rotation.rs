@@ -10,41 +10,11 @@ use common::node::Node;
 
 /// A registered user with published identity and prekeys; nothing leaves this machine.
 fn person(dir: &Path, name: &str, node: &Node) -> User {
-    let user = configured(dir, name, node);
-    let port = node.dns.port().to_string();
-    user.run(&[
-        "tsig",
-        "register",
-        "--node",
-        &node.url(),
-        "--dns-server",
-        "127.0.0.1",
-        "--dns-port",
-        &port,
-    ])
-    .expect(0);
+    let user = node.user(dir, name);
+    node.give_key(&user);
     user.run(&["identity", "publish"]).expect(0);
     user.run(&["identity", "refresh-prekeys", "--count", "3"])
         .expect(0);
-    user
-}
-
-fn configured(dir: &Path, name: &str, node: &Node) -> User {
-    let port = node.dns.port().to_string();
-    let user = User::new(dir, name).with("DMP_PROVIDER_DNS_PORT", &port);
-    user.run(&[
-        "init",
-        &format!("{name}@{}", node.zone),
-        "--endpoint",
-        &node.url(),
-        "--dns-resolvers",
-        &node.dns.to_string(),
-        "--no-probe-local-dns",
-    ])
-    .expect(0);
-    user.configure(&format!(
-        "local_node_dns_server: 127.0.0.1\nlocal_node_dns_port: {port}\nprovider_seeds: []"
-    ));
     user
 }
 
@@ -271,7 +241,9 @@ fn a_compromise_revokes_and_the_new_key_has_to_be_compared() {
 fn a_bearer_token_may_not_rotate_and_the_keys_stay() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(dir.path(), "alpha.test");
-    let alice = configured(dir.path(), "alice", &node).with("DMP_NEW_PASSPHRASE", "the new one");
+    let alice = node
+        .user(dir.path(), "alice")
+        .with("DMP_NEW_PASSPHRASE", "the new one");
     alice.run(&["register", "--node", &node.url()]).expect(0);
     let old = signing_key(&alice);
     alice

@@ -45,19 +45,7 @@ fn register(user: &User, credential: Credential, node: &Node) {
     let address = format!("{}@{}", user.name(), node.zone);
     let ran = match credential {
         Credential::Bearer => user.run(&["register", "--node", &node.url()]),
-        Credential::Tsig => {
-            let port = node.dns.port().to_string();
-            user.run(&[
-                "tsig",
-                "register",
-                "--node",
-                &node.url(),
-                "--dns-server",
-                "127.0.0.1",
-                "--dns-port",
-                &port,
-            ])
-        }
+        Credential::Tsig => node.give_key(user),
     };
     ran.expect(0)
         .says(&format!("registered {address} on 127.0.0.1\n"));

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
+use super::{Ran, User};
+
 pub(crate) const OPERATOR_TOKEN: &str = "operator-token-of-the-test";
 
 pub(crate) struct Node {
@@ -101,6 +103,42 @@ impl Node {
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.http)
+    }
+
+    /// A user of this node who looks names up at it; nothing leaves this machine.
+    pub(crate) fn user(&self, dir: &Path, name: &str) -> User {
+        let port = self.dns.port().to_string();
+        let user = User::new(dir, name).with("DMP_PROVIDER_DNS_PORT", &port);
+        user.run(&[
+            "init",
+            &format!("{name}@{}", self.zone),
+            "--endpoint",
+            &self.url(),
+            "--dns-resolvers",
+            &self.dns.to_string(),
+            "--no-probe-local-dns",
+        ])
+        .expect(0);
+        user.configure(&format!(
+            "local_node_dns_server: 127.0.0.1\nlocal_node_dns_port: {port}\nprovider_seeds: []"
+        ));
+        user
+    }
+
+    /// Registers the user for a TSIG key.
+    pub(crate) fn give_key(&self, user: &User) -> Ran {
+        let port = self.dns.port().to_string();
+        user.run(&[
+            "tsig",
+            "register",
+            "--node",
+            &self.url(),
+            "--dns-server",
+            "127.0.0.1",
+            "--dns-port",
+            &port,
+        ])
+        .expect(0)
     }
 
     pub(crate) fn pid(&self) -> u32 {
