@@ -1,4 +1,4 @@
-//! BIND and Knot as authoritative servers of a zone that one TSIG key may change: started on loopback, ended by their id.
+//! BIND, Knot and PowerDNS as authoritative servers of a zone that one TSIG key may change: started on loopback, ended by their id.
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -19,6 +19,7 @@ const START_DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) enum Make {
     Bind,
     Knot,
+    PowerDns,
 }
 
 pub(crate) struct NameServer {
@@ -44,6 +45,7 @@ impl NameServer {
             let (mut command, algorithm) = match make {
                 Make::Bind => (bind(folder.path(), address.port(), zone), "hmac-sha256"),
                 Make::Knot => (knot(folder.path(), address.port(), zone), "hmac-sha512"),
+                Make::PowerDns => (powerdns(folder.path(), address.port(), zone), "hmac-sha256"),
             };
             let log = File::create(folder.path().join("log")).expect("a log");
             let process = command
@@ -148,6 +150,49 @@ fn knot(folder: &Path, port: u16, zone: &str) -> Command {
     );
     let mut command = Command::new("/usr/sbin/knotd");
     command.arg("-c").arg(folder.join("knot.conf"));
+    command
+}
+
+/// It keeps its zones in a database, whose schema comes with the package of the back-end.
+fn powerdns(folder: &Path, port: u16, zone: &str) -> Command {
+    let path = folder.join("db");
+    let schema = "/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql";
+    let schema = fs::read_to_string(schema).expect("pdns-backend-sqlite3 is installed");
+    let database = rusqlite::Connection::open(&path).expect("a database");
+    let rows = format!(
+        "INSERT INTO domains (id, name, type) VALUES (1, '{zone}', 'NATIVE');\n\
+         INSERT INTO records (domain_id, name, type, content, ttl, disabled, auth) VALUES\n\
+         (1, '{zone}', 'SOA', 'ns.{zone} host.{zone} 1 3600 600 86400 1', 60, 0, 1),\n\
+         (1, '{zone}', 'NS', 'ns.{zone}', 60, 0, 1), (1, 'ns.{zone}', 'A', '127.0.0.1', 60, 0, 1);\n\
+         INSERT INTO tsigkeys (name, algorithm, secret) VALUES ('{KEY}', 'hmac-sha256', '{SECRET}');\n\
+         INSERT INTO domainmetadata (domain_id, kind, content) VALUES (1, 'TSIG-ALLOW-DNSUPDATE', '{KEY}');"
+    );
+    database
+        .execute_batch(&format!("{schema}\n{rows}"))
+        .expect("the schema and the zone");
+    let mut command = Command::new("/usr/sbin/pdns_server");
+    for (option, value) in [
+        ("config-dir", folder.display().to_string()),
+        ("socket-dir", folder.display().to_string()),
+        ("gsqlite3-database", path.display().to_string()),
+        ("local-port", port.to_string()),
+    ] {
+        command.arg(format!("--{option}={value}"));
+    }
+    command.args([
+        "--daemon=no",
+        "--guardian=no",
+        "--launch=gsqlite3",
+        "--local-address=127.0.0.1",
+        "--dnsupdate=yes",
+        "--allow-dnsupdate-from=127.0.0.0/8",
+        // What was written is answered at once.
+        "--cache-ttl=0",
+        "--query-cache-ttl=0",
+        "--negquery-cache-ttl=0",
+        // Nothing is asked of the network.
+        "--security-poll-suffix=",
+    ]);
     command
 }
 
