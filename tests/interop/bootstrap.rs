@@ -30,15 +30,16 @@ fn moves(node: Program, client: Program) {
         public.to_owned()
     };
     let (signer, cluster) = (key("signer.key"), key("cluster.key"));
+    let files = [file("signer.key"), file("cluster.key")];
     let place = format!("id=a,http=http://{},dns={}", node.http, node.dns);
     let sign = ["cluster", "sign", "users.test", "--key"];
-    let sign = [&sign[..], &[&file("cluster.key"), "--node", &place]].concat();
+    let sign = [&sign[..], &[&files[1], "--node", &place]].concat();
     node.publish("cluster.users.test", operator.ok(&sign).trim(), 300);
     let nowhere = format!("base=nowhere.test,key={cluster}");
     let real = format!("base=users.test,key={cluster}");
     let sign = ["bootstrap", "sign", "users.test", "--seq", "7", "--key"];
     let entries = ["--entry", &nowhere, "--entry", &real];
-    let sign = [&sign[..], &[&file("signer.key")], &entries].concat();
+    let sign = [&sign[..], &[&files[0]], &entries].concat();
     node.publish("_dmp.users.test", operator.ok(&sign).trim(), 300);
 
     let alice = User::init(client, "alice", &node, &[&node], proxy);
@@ -58,10 +59,14 @@ fn moves(node: Program, client: Program) {
         assert!(fetched.contains(line), "{line}: {fetched}");
     }
     let found = alice.ok(&["bootstrap", "discover", &alice.address, "--auto-pin"]);
-    assert!(
-        found.contains("  cluster_base_domain: users.test"),
-        "{found}"
-    );
+    for line in [
+        "wrote config:\n".to_owned(),
+        format!("  bootstrap_signer_spk  = {signer}\n"),
+        "  cluster_base_domain   = users.test\n".to_owned(),
+        format!("  cluster_operator_spk  = {cluster}\n"),
+    ] {
+        assert!(found.contains(&line), "{line}: {found}");
+    }
     let config = std::fs::read_to_string(alice.config_home().join("config.yaml"));
     let config = config.expect("a configuration");
     for line in [

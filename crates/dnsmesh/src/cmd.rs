@@ -126,6 +126,7 @@ fn long_work(command: &UserCommand) -> Option<&'static str> {
         UserCommand::Setup(_) => Some("setting up"),
         UserCommand::Identity(_) => Some("working on identities"),
         UserCommand::Resolvers(_) => Some("asking resolvers"),
+        UserCommand::Bootstrap(_) => Some("looking for the cluster"),
         UserCommand::Cluster(_) => Some("asking the cluster"),
         UserCommand::Doctor(_) => Some("looking"),
         UserCommand::Register(_) | UserCommand::Tsig(_) => Some("registering"),

@@ -246,6 +246,15 @@ fn a_pin_is_checked_and_stored_without_asking_anybody() {
         .says("pinned bootstrap signer for Users.test");
     assert_eq!(alice.setting("bootstrap_user_domain"), "Users.test");
     assert_eq!(alice.setting("bootstrap_signer_spk"), key.to_lowercase());
+    let bob = User::new(dir.path(), "bob");
+    let init = ["init", "bob@users.test", "--bootstrap-signer"];
+    bob.run(&[&init[..], &["abcd"]].concat())
+        .expect(1)
+        .warns("[bootstrap-key]");
+    bob.run(&[&init[..], &[&key]].concat()).expect(0);
+    assert_eq!(bob.setting("bootstrap_user_domain"), "users.test");
+    assert_eq!(bob.setting("bootstrap_signer_spk"), key.to_lowercase());
+
     let before = alice.config();
     for (domain, key) in [
         ("us ers.test", &*key),
@@ -473,7 +482,9 @@ fn discovery_writes_nothing_and_auto_pin_writes_all_of_it_for_the_own_domain_onl
     alice
         .run(&["bootstrap", "discover", "alice@Users.test", "--auto-pin"])
         .expect(0)
-        .says("pinned and enabled: bootstrap signer of users.test, cluster mesh.test")
+        .says("\nwrote config:\n  bootstrap_user_domain = users.test\n")
+        .says("\n  cluster_base_domain   = mesh.test\n")
+        .says("\n  cluster_enabled       = True\n")
         .warns("http_token and cluster_node_token were cleared")
         .warns("TSIG key alice.old.test.");
     for (key, value) in [
@@ -488,6 +499,13 @@ fn discovery_writes_nothing_and_auto_pin_writes_all_of_it_for_the_own_domain_onl
     ] {
         assert_eq!(alice.setting(key), value, "{key}");
     }
+
+    // What others look up lies in the zone of the cluster.
+    alice
+        .run(&["setup"])
+        .expect(0)
+        .says("alice@mesh.test works")
+        .warns("your address is alice@mesh.test: users.test only says");
 }
 
 #[test]

@@ -6,7 +6,6 @@ use dmp_core::signed::Verified;
 
 use super::{Anchor, FetchError, fetch};
 use crate::cluster::{self, Cluster, InstallError};
-use crate::error::Fault;
 use crate::floors::Floors;
 use crate::mesh::Reader;
 
@@ -39,17 +38,6 @@ pub enum Unusable {
     /// Its nodes cannot be spoken to by what the manifest says of them.
     #[error(transparent)]
     Nodes(#[from] InstallError),
-}
-
-impl Unusable {
-    /// Whose fault it is.
-    #[must_use]
-    pub const fn fault(&self) -> Fault {
-        match self {
-            Self::Manifest(error) => error.fault(),
-            Self::Nodes(error) => error.fault(),
-        }
-    }
 }
 
 impl Discovery {

@@ -56,7 +56,15 @@ pub(crate) async fn setup(context: &Context, args: SetupArgs) -> Outcome {
             .to_owned(),
     });
     progress.step(Step::SelfTest, records::self_test(&online).await)?;
-    let address = format!("{}@{}", online.config.username, records::zone_of(&online));
+    let config = &online.config;
+    let zone = records::zone_of(&online);
+    let address = format!("{}@{zone}", config.username);
+    if config.cluster_active() && !zone.as_str().eq_ignore_ascii_case(&config.domain) {
+        context.format.note(&format!(
+            "note: your address is {address}: {} only says which cluster serves it, and your records lie in that cluster's zone",
+            config.domain
+        ));
+    }
     Ok(Box::new(Ready {
         address,
         signing_public_key: online.identity.signing_public().to_string(),

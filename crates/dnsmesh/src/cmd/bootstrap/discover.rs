@@ -199,8 +199,9 @@ impl Report for Discovered {
         ));
         if self.adopted.is_some() {
             text.push_str(&format!(
-                "pinned and enabled: bootstrap signer of {}, cluster {}\nNext: dnsmesh setup\n",
-                self.anchor.domain, entry.base
+                "\nwrote config:\n  bootstrap_user_domain = {}\n  bootstrap_signer_spk  = {}\n  cluster_base_domain   = {}\n  \
+                 cluster_operator_spk  = {}\n  cluster_enabled       = True\n",
+                self.anchor.domain, self.anchor.signer, entry.base, entry.operator
             ));
         } else {
             text.push_str(&format!(
@@ -295,7 +296,13 @@ impl Report for Discovered {
                 .reasons()
                 .map(|reason| format!("{kind}: passed over {reason}")),
         );
-        notes.extend(self.adopted.iter().flat_map(told));
+        if let Some(adopted) = &self.adopted {
+            notes.extend(told(adopted));
+            notes.push(
+                "note: `dnsmesh setup` registers at the nodes and publishes your keys there"
+                    .to_owned(),
+            );
+        }
         notes
     }
 }
