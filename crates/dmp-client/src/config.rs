@@ -141,7 +141,7 @@ keys! {
     cluster_enabled: bool = false;
     /// Seconds between manifest refreshes; 0 or less = none in the background.
     cluster_refresh_interval: i64 = 3600;
-    /// Bearer token for cluster nodes; empty = `http_token`.
+    /// Bearer token for cluster nodes; empty = saved tokens, or `http_token` where `endpoint` belongs to the cluster.
     cluster_node_token: String = String::new();
     /// Bootstrap anchor: user domain.
     bootstrap_user_domain: String = String::new();

@@ -607,6 +607,9 @@ impl Writer for UpdateServer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dmp_core::keys::SigningPublicKey;
+    use dmp_core::name::DomainName;
+    use dmp_core::record::ClusterNode;
 
     fn config(change: impl FnOnce(&mut Config)) -> Config {
         let mut config = Config {
@@ -760,6 +763,45 @@ mod tests {
             "{refused}"
         );
         assert_eq!(refused.fault(), Fault::Misuse);
+    }
+
+    #[test]
+    fn a_manifest_adds_zones_to_read_and_a_node_for_claims() {
+        let node = |id: &str, host: &str, dns: Option<&str>| ClusterNode {
+            id: id.to_owned(),
+            http_endpoint: format!("https://{host}:8053"),
+            dns_endpoint: dns.map(str::to_owned),
+        };
+        let manifest = ClusterManifest {
+            seq: 1,
+            exp: UnixTime::new(1),
+            operator: SigningPublicKey::from_bytes([1; 32]),
+            name: DomainName::parse("mesh.test").unwrap(),
+            nodes: vec![
+                node("a", "A.mesh.test", None),
+                node("b", "192.0.2.2", Some("192.0.2.2:5353")),
+                node("c", "a.mesh.test", Some("c.mesh.test")),
+            ],
+        };
+        let adapted = |change: fn(&mut Config)| {
+            let config = config(change);
+            let mut profile = profile(&config).unwrap();
+            go_by(&manifest, &mut profile, &config);
+            profile
+        };
+        let profile = adapted(|config| config.endpoint = "https://old.test".into());
+        let ProviderConfig::Discovered { candidates, .. } = profile.providers else {
+            panic!("not fixed")
+        };
+        let candidates: Vec<_> = candidates.iter().map(Zone::as_str).collect();
+        assert_eq!(candidates, ["old.test", "a.mesh.test"]);
+        let own = profile.own_node.unwrap();
+        assert_eq!((own.host.as_str(), own.port), ("192.0.2.2", Some(5353)));
+        let stated = adapted(|config| {
+            config.local_node_dns_server = "127.0.0.1".into();
+            config.local_node_dns_port = 5300;
+        });
+        assert_eq!(stated.own_node.unwrap().port, Some(5300));
     }
 
     #[test]

@@ -4,7 +4,9 @@
 mod common;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use common::User;
@@ -49,7 +51,12 @@ impl Operator {
             .iter()
             .zip(nodes)
             .flat_map(|(id, node)| {
-                let node = format!("id={id},http={},dns={}", node.url(), node.dns);
+                // The last one goes by its name, which the nodes say for themselves.
+                let dns = match *id {
+                    "c" => format!("{BASE}:{}", node.dns.port()),
+                    _ => node.dns.to_string(),
+                };
+                let node = format!("id={id},http={},dns={dns}", node.url());
                 ["--node".to_owned(), node]
             })
             .collect();
@@ -510,6 +517,39 @@ fn through_three_nodes_two_people_write_to_each_other_and_one_node_may_die() {
         .run(&["identity", "fetch", "bob@mesh.test"])
         .expect(2)
         .warns("cluster mesh.test: ");
+}
+
+#[test]
+fn whoever_follows_goes_over_to_a_newer_manifest() {
+    let dir = tempfile::tempdir().unwrap();
+    let nodes = start(dir.path());
+    let operator = Operator::new(dir.path());
+    let first = operator.sign("first.txt", &nodes[..1], &["--seq", "1"]);
+    operator.publish(&first, &nodes[0]);
+    let alice = person(dir.path(), "alice", &nodes[..1]);
+    alice.configure(&format!("cluster_node_token: {OPERATOR_TOKEN}"));
+    alice.configure("cluster_refresh_interval: 1\nrecv_primary_interval_seconds: 1");
+    alice
+        .run(&["cluster", "pin", &operator.public, BASE])
+        .expect(0);
+    alice.run(&["cluster", "enable"]).expect(0);
+    let mut follows = alice
+        .command(&["recv", "--follow", "--for", "60s"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(follows.stderr.take().unwrap()).lines();
+    // What the first run tells: by then the first manifest is in use.
+    lines.next().unwrap().unwrap();
+    let second = operator.sign("second.txt", &nodes, &["--seq", "2"]);
+    operator.publish(&second, &nodes[0]);
+    let moved = lines
+        .map_while(Result::ok)
+        .any(|line| line == "note: the cluster's manifest has seq 2 now");
+    follows.kill().unwrap();
+    follows.wait().unwrap();
+    assert!(moved);
 }
 
 #[test]

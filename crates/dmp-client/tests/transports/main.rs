@@ -1,4 +1,5 @@
 //! The writers and readers over real sockets on loopback.
 
+mod cluster;
 mod dns;
 mod http;

@@ -2,11 +2,12 @@
 //!
 //! Whatever ends it, nothing is lost: a message is in the store before it is printed, and counts as shown only after the write.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dmp_client::cluster::{RefreshError, Refreshed};
 use dmp_client::error::StoreError;
-use dmp_client::limits::{FOLLOW_RUN_MIN, RECEIVE_DEADLINE};
+use dmp_client::limits::{CLUSTER_SETTLE, FOLLOW_RUN_MIN, RECEIVE_DEADLINE};
 use dmp_client::mesh::system_random;
 use dmp_client::ops::outbox::{self, AdvanceRequest};
 use dmp_client::ops::{ReceiveError, ReceiveReport, ReceiveRequest, Rhythm, clear_away, receive};
@@ -33,6 +34,8 @@ struct Told {
     notes: Vec<String>,
     is_waiting_for_other: bool,
     cluster: String,
+    /// Publishers and nodes that did not take everything.
+    failing: BTreeSet<String>,
 }
 
 /// Runs until the time is over, the reader of the output is gone, or the store fails. Ctrl-C ends the process from outside.
@@ -92,6 +95,13 @@ pub(super) async fn follow(
             return Ok(Exit::Done);
         }
         send_due(&online).await?;
+        let failures = online.connection.aftermath.take_failures(CLUSTER_SETTLE);
+        for (name, failure) in failures.await {
+            let note = format!("warning: {name}: {failure}");
+            if told.failing.insert(name) {
+                context.format.note(&note);
+            }
+        }
     }
 }
 
