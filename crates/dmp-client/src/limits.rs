@@ -78,6 +78,14 @@ pub const PROVIDERS_KEPT: u64 = 300;
 pub const PROVIDERS_PROVEN: u64 = 7 * 86_400;
 /// Zones of providers that are remembered because they worked.
 pub const PROVIDERS_REMEMBERED: usize = 16;
+/// Zones that the directory asks at a time: as many as a node does.
+pub const DIRECTORY_ZONES_IN_FLIGHT: usize = 8;
+/// Resolvers that the directory asks at a time, one query each: the thirteen and a few, so that one that is silent holds up nobody.
+pub const DIRECTORY_CHECKS_IN_FLIGHT: usize = 16;
+/// Age in seconds below which the directory calls a heartbeat fresh (federation.md 2.13).
+pub const DIRECTORY_FRESH: u64 = 600;
+/// Nodes that the directory draws: more are a ball of wool.
+pub const DIRECTORY_GRAPH_NODES: usize = 40;
 /// Queries in flight during one receive run (client.md 11).
 pub const QUERIES_IN_FLIGHT: usize = 16;
 /// Chunk queries in flight for one message (client.md 10.5).

@@ -8,6 +8,7 @@ pub(crate) mod cluster;
 pub(crate) mod config;
 pub(crate) mod contacts;
 pub(crate) mod credentials;
+pub(crate) mod directory;
 pub(crate) mod doctor;
 mod duration;
 pub(crate) mod identity;
@@ -33,6 +34,7 @@ use cluster::ClusterCommand;
 use config::SettingCommand;
 use contacts::ContactsCommand;
 use credentials::{RegisterArgs, SavedTokenCommand, TsigCommand};
+use directory::DirectoryArgs;
 use doctor::DoctorArgs;
 use identity::IdentityCommand;
 use init::InitArgs;
@@ -211,6 +213,8 @@ pub(crate) enum UserCommand {
     Resolvers(ResolversCommand),
     /// Show the node of a zone and the other nodes that it has heard of
     Peers(PeersArgs),
+    /// Make a public page of the mesh from what zones publish
+    Directory(DirectoryArgs),
     /// A cluster: nodes of one operator that are used as one
     #[command(subcommand)]
     Cluster(ClusterCommand),

@@ -6,6 +6,7 @@ mod cluster;
 mod config;
 mod contacts;
 pub(crate) mod credential;
+mod directory;
 mod doctor;
 mod help;
 mod identity;
@@ -71,6 +72,10 @@ pub(crate) fn run(args: Args) -> Exit {
             Command::Completion { shell } => Ok(format.print(&help::completion(shell))),
             Command::Man { dir } => Ok(format.print(help::man(dir.as_deref())?.as_ref())),
             Command::User(command) => {
+                let verbose = match &command {
+                    UserCommand::Directory(args) => verbose.max(args.verbosity()),
+                    _ => verbose,
+                };
                 logging::show_warnings(verbose, format);
                 end_on_interrupt()?;
                 let context = Context::of_process(args.config_home, args.tokens_home, format)?;
@@ -127,6 +132,7 @@ fn long_work(command: &UserCommand) -> Option<&'static str> {
         UserCommand::Identity(_) => Some("working on identities"),
         UserCommand::Resolvers(_) => Some("asking resolvers"),
         UserCommand::Bootstrap(_) => Some("looking for the cluster"),
+        UserCommand::Directory(_) => Some("asking zones"),
         UserCommand::Cluster(_) => Some("asking the cluster"),
         UserCommand::Doctor(_) => Some("looking"),
         UserCommand::Register(_) | UserCommand::Tsig(_) => Some("registering"),
@@ -158,6 +164,7 @@ async fn perform(context: &Context, command: UserCommand) -> Outcome {
         UserCommand::Intro(command) => intro::perform(context, command),
         UserCommand::Resolvers(command) => resolvers::perform(context, command).await,
         UserCommand::Peers(args) => peers::peers(context, args).await,
+        UserCommand::Directory(args) => directory::directory(context, args).await,
         UserCommand::Cluster(command) => cluster::perform(context, command).await,
         UserCommand::Bootstrap(command) => bootstrap::perform(context, command).await,
     }

@@ -196,3 +196,147 @@ fn peers_of_a_zone_that_publishes_nothing_is_no_failure_and_of_none_that_answers
             .warns("[peers-zone]");
     }
 }
+
+#[test]
+fn directory_writes_a_feed_and_a_page_that_names_nobody_as_markup() {
+    let dir = tempfile::tempdir().unwrap();
+    let alpha = beating(&dir, "alpha.test", nobody(), "");
+    let beta = beating(&dir, "beta.test", alpha.dns, "alpha.test");
+    let [alphas, betas] = [&alpha, &beta].map(|node| node.dns.to_string());
+    run_until(
+        &dir,
+        &["peers", "beta.test", "--resolver", &betas],
+        "peers (1):",
+    );
+    run_until(
+        &dir,
+        &["peers", "alpha.test", "--resolver", &alphas],
+        "  self endpoint: ",
+    );
+    for value in [
+        heartbeat(
+            7,
+            Some("<svg/onload=alert(1)>"),
+            "<script>alert(1)</script>",
+            700,
+        ),
+        heartbeat(8, None, "", -4_000),
+        "v=dmp1;t=heartbeat;AAAA".to_owned(),
+    ] {
+        publish(&beta, "_dnsmesh-seen.beta.test", &value);
+    }
+    let seeds = dir.path().join("seeds.txt");
+    std::fs::write(&seeds, "# ours\n\nhttps://BETA.test/\nhttp://192.0.2.1\n").unwrap();
+    let seeds = seeds.to_str().unwrap();
+    let asked = [
+        "directory",
+        "--seed",
+        "Alpha.test/",
+        "--seeds-file",
+        seeds,
+        "--resolver",
+        &betas,
+        "--resolver",
+        &alphas,
+        "--log-level",
+        "warning",
+    ];
+    let ran = run(&dir, &asked)
+        .expect(0)
+        .warns("`http://192.0.2.1` names no zone");
+    assert_eq!(
+        ran.stdout,
+        "wrote feed.json and index.html to ./public\n3 node(s), 2 edge(s); 2 of 2 zone(s) answered; \
+         2 of 4 looks through resolvers found a heartbeat\n"
+    );
+    let public = dir.path().join("public");
+    let names = std::fs::read_dir(&public).unwrap();
+    let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["feed.json", "index.html"]);
+
+    let text = std::fs::read_to_string(public.join("feed.json")).unwrap();
+    assert!(
+        text.starts_with("{\n  \"version\": 2,\n  \"generated_at\": ") && text.ends_with("}\n")
+    );
+    let feed: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(feed["node_count"], 3);
+    let nodes = feed["nodes"].as_array().unwrap();
+    assert!(nodes[0]["ts"].as_u64() >= nodes[1]["ts"].as_u64());
+    assert_eq!(nodes[2]["endpoint"], "https://n7.example.com");
+    assert_eq!(nodes[2]["version"], "<script>alert(1)</script>");
+    assert_eq!(nodes[2]["last_seen_via"], serde_json::json!(["beta.test"]));
+    assert_eq!(nodes[2]["geo"], serde_json::Value::Null);
+    assert_eq!(nodes[2]["host"], serde_json::Value::Null);
+    let both = nodes
+        .iter()
+        .find(|node| node["endpoint"] == "https://alpha.test")
+        .unwrap();
+    assert_eq!(
+        both["last_seen_via"],
+        serde_json::json!(["alpha.test", "beta.test"])
+    );
+    for node in nodes {
+        let wire = node["wire"].as_str().unwrap();
+        let skew = dmp_core::record::Skew::PassedOn;
+        assert!(Heartbeat::parse(wire, skew, UnixTime::new(now())).is_ok());
+    }
+    let edges = feed["seen_edges"].as_array().unwrap();
+    assert_eq!(edges.len(), 2);
+    assert!(
+        edges
+            .iter()
+            .any(|edge| edge["to_spk"] == both["operator_spk_hex"])
+    );
+    let looks = feed["resolvers"].as_array().unwrap();
+    assert_eq!(looks.len(), 4);
+    for look in looks {
+        let own = [("alpha.test", &alphas), ("beta.test", &betas)];
+        let is_own = own
+            .iter()
+            .any(|(zone, resolver)| look["zone"] == *zone && look["addr"] == **resolver);
+        assert_eq!(look["ok"], is_own, "{look}");
+        assert_eq!(look["detail"] == "ok", is_own, "{look}");
+        assert_eq!(look["endpoint"].is_string(), is_own, "{look}");
+    }
+
+    let html = std::fs::read_to_string(public.join("index.html")).unwrap();
+    for wanted in [
+        "&lt;script&gt;alert(1)&lt;/script&gt;",
+        "default-src 'none'",
+        "https://n7.example.com",
+        "<svg viewBox",
+    ] {
+        assert!(html.contains(wanted), "{wanted}: {html}");
+    }
+    for forbidden in ["<script", "<svg/", "src=", "@import", "url(", "<link"] {
+        assert!(!html.contains(forbidden), "{forbidden}: {html}");
+    }
+
+    // When nobody answers, what was is kept.
+    let dead = nobody().to_string();
+    run(
+        &dir,
+        &["directory", "--seed", "alpha.test", "--resolver", &dead],
+    )
+    .expect(2)
+    .warns("[directory-unreachable]");
+    assert_eq!(
+        std::fs::read_to_string(public.join("feed.json")).unwrap(),
+        text
+    );
+    run(&dir, &["directory", "--resolver", &dead])
+        .expect(1)
+        .warns("[directory-seeds]");
+    let quiet = [
+        "directory",
+        "--seed",
+        "alpha.test",
+        "--resolver",
+        &alphas,
+        "--no-resolver-matrix",
+        "--json",
+    ];
+    let json = run(&dir, &quiet).expect(0).json();
+    assert_eq!((&json["nodes"], &json["checks"]), (&1.into(), &0.into()));
+}

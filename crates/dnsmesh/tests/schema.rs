@@ -57,6 +57,12 @@ fn two_people() {
         .warns("reading the configuration");
     alice.run(&["resolvers", "list", "--json"]).expect(0);
     alice.run(&["peers", "alpha.test", "--json"]).expect(0);
+    let public = dir.path().join("public").to_str().unwrap().to_owned();
+    let resolver = node.dns.to_string();
+    let directory = ["directory", "--seed", "alpha.test", "--out-dir", &public];
+    alice
+        .run(&[&directory[..], &["--resolver", &resolver, "--json"]].concat())
+        .expect(0);
     let carol = User::new(dir.path(), "carol");
     let (url, dns) = (node.url(), node.dns.to_string());
     carol

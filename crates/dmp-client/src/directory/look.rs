@@ -24,8 +24,8 @@ pub struct Beat {
 pub struct View {
     /// The zone.
     pub zone: Zone,
-    /// Its own heartbeat, the newest if nodes share the zone; `None` if it publishes none that verifies.
-    pub own: Option<Beat>,
+    /// The heartbeats of its own nodes, newest first: one, unless nodes share the zone, or none that verifies.
+    pub own: Vec<Beat>,
     /// The heartbeats of others that it passes on, newest first.
     pub seen: Vec<Beat>,
 }
@@ -82,7 +82,7 @@ pub async fn look(reader: &dyn Reader, zone: &Zone, now: UnixTime) -> Result<Vie
     .await;
     Ok(View {
         zone: zone.clone(),
-        own: own?.into_iter().next(),
+        own: own?,
         seen: seen?,
     })
 }

@@ -59,7 +59,7 @@ impl Report for Shown {
     fn text(&self) -> String {
         let View { zone, own, seen } = &self.view;
         let mut text = format!("zone:    {zone}\n");
-        match own {
+        match own.first() {
             Some(Beat { heartbeat, .. }) => {
                 let zone = heartbeat.claim_provider_zone.as_deref().unwrap_or("-");
                 let rows = [
@@ -105,7 +105,7 @@ impl Report for Shown {
             "dmp.peers/1",
             &Members {
                 zone: zone.as_str(),
-                own: own.as_ref().map(|beat| Node {
+                own: own.first().map(|beat| Node {
                     wire: Some(&beat.wire),
                     ..Node::of(beat)
                 }),
