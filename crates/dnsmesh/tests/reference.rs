@@ -209,12 +209,17 @@ fn bash_completes_verbs_and_flags() {
         return;
     }
     let script = run(&["completion", "bash"]).expect(0).stdout;
+    // It is longer than one argument of a process may be.
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("dnsmesh.bash");
+    fs::write(&file, script).unwrap();
     let complete = |words: &str, current: usize| -> String {
         let ask = format!(
-            "{script}\nCOMP_WORDS=({words})\nCOMP_CWORD={current}\n_dnsmesh dnsmesh \"${{COMP_WORDS[{current}]}}\" x\nprintf '%s ' \"${{COMPREPLY[@]}}\""
+            "source \"$0\"\nCOMP_WORDS=({words})\nCOMP_CWORD={current}\n_dnsmesh dnsmesh \"${{COMP_WORDS[{current}]}}\" x\nprintf '%s ' \"${{COMPREPLY[@]}}\""
         );
         let ran: Ran = Command::new("bash")
             .args(["-c", &ask])
+            .arg(&file)
             .output()
             .unwrap()
             .into();
