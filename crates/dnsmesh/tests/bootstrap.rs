@@ -511,7 +511,7 @@ fn discovery_writes_nothing_and_auto_pin_writes_all_of_it_for_the_own_domain_onl
 #[test]
 fn an_address_and_the_operators_key_are_enough_to_set_a_user_up() {
     let dir = tempfile::tempdir().unwrap();
-    let mesh = Mesh::start(dir.path(), "mesh.test");
+    let mut mesh = Mesh::start(dir.path(), "mesh.test");
     let key = mesh.operator.key("zone.key");
     mesh.put(&mesh.bootstrap("mesh.test", "zone.key", "1"));
     let resolvers = mesh.resolvers();
@@ -579,6 +579,23 @@ fn an_address_and_the_operators_key_are_enough_to_set_a_user_up() {
         .says("added contact carol@mesh.test");
     mesh.publish("2");
     bob.run(&fetch).expect(0);
+
+    // A node that is away keeps nobody out.
+    drop(mesh.nodes.remove(0));
+    let dave = User::new(dir.path(), "dave");
+    dave.run(&[
+        "setup",
+        "dave@mesh.test",
+        "--yes",
+        "--dns-resolvers",
+        &mesh.resolvers(),
+        "--bootstrap-signer",
+        &key,
+    ])
+    .expect(0)
+    .says("bearer tokens for 2 of 3 nodes")
+    .says("dave@mesh.test works")
+    .warns("node node-0 gave no token");
 }
 
 #[test]

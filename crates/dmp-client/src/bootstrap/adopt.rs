@@ -7,13 +7,15 @@ use dmp_core::record::BootstrapEntry;
 use super::Anchor;
 use crate::config::Config;
 
-/// What was taken out of the configuration because it belongs to another operator.
+/// What was taken out of the configuration because it belongs to another operator, and what was left.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Adopted {
     /// Whether there were tokens.
     pub tokens: bool,
     /// The name of a TSIG key of another zone (W24): all writes would go on going there.
     pub tsig_key: Option<String>,
+    /// Whether the key `publisher` goes on saying how the own zone is written, which only its owner can judge.
+    pub publisher: bool,
 }
 
 /// Pins signer and cluster, switches to the cluster, and drops what would send credentials or writes to the operator before.
@@ -26,6 +28,7 @@ pub fn adopt(config: &mut Config, anchor: &Anchor, entry: &BootstrapEntry) -> Ad
     let mut dropped = Adopted {
         tokens: config.http_token.is_some() || !config.cluster_node_token.is_empty(),
         tsig_key: None,
+        publisher: config.publisher.is_some(),
     };
     config.http_token = None;
     config.cluster_node_token.clear();

@@ -307,7 +307,8 @@ fn a_move_pins_everything_and_drops_what_belongs_to_the_operator_before() {
         dropped,
         Adopted {
             tokens: true,
-            tsig_key: Some("alice.old.test.".into())
+            tsig_key: Some("alice.old.test.".into()),
+            publisher: false,
         }
     );
     let expected = Config {

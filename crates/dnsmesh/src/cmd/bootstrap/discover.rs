@@ -170,6 +170,12 @@ pub(crate) fn told(adopted: &Adopted) -> Vec<String> {
             "warning: the TSIG key {name} was taken out of the configuration: it writes to another zone, and all writes would have gone there"
         ));
     }
+    if adopted.publisher {
+        notes.push(
+            "warning: `publisher` goes on saying how your zone is written; `dnsmesh config unset publisher` writes to the nodes of the cluster"
+                .to_owned(),
+        );
+    }
     notes
 }
 

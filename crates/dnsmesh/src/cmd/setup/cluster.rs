@@ -38,6 +38,8 @@ pub(super) async fn cluster(
     }
     // Whoever has a way to write already, or has switched the cluster off, is not moved without being asked.
     let is_settled = !config.endpoint.is_empty()
+        || !config.tsig_key_name.is_empty()
+        || !config.cluster_base_domain.is_empty()
         || config.publisher.is_some()
         || args.node.is_some()
         || args.endpoint.is_some();
