@@ -237,6 +237,9 @@ pub(crate) struct DemoArgs {
     /// Leave node and homes in place until Ctrl-C, and say how to look around
     #[arg(long)]
     pub(crate) keep: bool,
+    /// Three nodes in place of one; one of them is killed while messages are on their way, and comes back
+    #[arg(long)]
+    pub(crate) cluster: bool,
 }
 
 #[cfg(test)]

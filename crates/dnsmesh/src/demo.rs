@@ -1,7 +1,10 @@
-//! `demo`: a node and two people on loopback, from registration to two read messages, with everything that went over the wire.
+//! `demo`: a node and two people on loopback, from registration to two read messages, with everything that went over the wire; or a
+//! cluster of three nodes that loses one of them while they write.
 //!
 //! It does what the verbs do, by the same library calls and over real sockets; only the homes and the node's database are temporary.
 
+mod cluster;
+mod nodes;
 mod person;
 mod stage;
 mod witness;
@@ -31,6 +34,21 @@ const PREKEYS: usize = 5;
 pub(crate) async fn run(args: DemoArgs) -> Result<Exit, Failure> {
     let mut stop = pin!(stop_signal().map_err(|error| Failure::user("demo-signals", error))?);
     let mut stage = Stage::default();
+    if args.cluster {
+        let nodes = tokio::select! {
+            nodes = cluster::play(&mut stage) => nodes?,
+            () = &mut stop => return Ok(Exit::Interrupted),
+        };
+        if args.keep {
+            cluster::look_around(&mut stage, &nodes);
+            stop.await;
+        }
+        let dir = nodes.dir().display().to_string();
+        nodes.end().await;
+        stage.title("The end");
+        stage.line(&format!("the nodes are stopped and {dir} is removed"));
+        return Ok(Exit::Done);
+    }
     let world = tokio::select! {
         world = play(&mut stage) => world?,
         () = &mut stop => return Ok(Exit::Interrupted),

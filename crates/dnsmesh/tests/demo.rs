@@ -123,3 +123,28 @@ fn kept_it_can_be_looked_at_until_it_is_interrupted() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(is_empty(dir.path()));
 }
+
+#[test]
+fn a_cluster_loses_a_node_and_every_message_arrives() {
+    let dir = tempfile::tempdir().unwrap();
+    let ran: Ran = demo(dir.path(), &["--cluster"]).output().unwrap().into();
+    let ran = ran.expect(0);
+    assert_eq!(ran.stderr, "");
+    for shown in [
+        "node-b       KILLED (SIGKILL)",
+        "reads “One: three nodes have this.”",
+        "reads “Two: a node dies while this is on its way.”",
+        "reads “Three: nobody noticed.”",
+        "reads “Four: and on it goes.”",
+        "alice        reads “All four are here.”",
+        "node-b starts again\n",
+        "Every message arrived, and the three nodes hold the same\n",
+    ] {
+        assert!(
+            ran.stdout.contains(shown),
+            "{shown} is missing in {}",
+            ran.stdout
+        );
+    }
+    assert!(is_empty(dir.path()));
+}

@@ -32,13 +32,35 @@ fn variables(text: &str) -> BTreeSet<&str> {
         .collect()
 }
 
+/// One node each.
 const COMPOSE: [&str; 3] = ["compose.yaml", "compose.prod.yaml", "compose.caddy.yaml"];
+const CLUSTER: &str = "compose.cluster.yaml";
+
+/// The file as Compose reads it: with what `<<` merges in.
+fn compose(file: &str) -> Value {
+    let mut compose: Value = yaml_serde::from_str(&read(file)).unwrap();
+    compose.apply_merge().unwrap();
+    compose
+}
+
+fn texts(list: &Value) -> Vec<String> {
+    let items = list.as_sequence().into_iter().flatten();
+    items
+        .map(|item| item.as_str().unwrap().to_owned())
+        .collect()
+}
 
 #[test]
 fn every_variable_in_what_is_shipped_is_a_setting_of_the_node() {
     let reference = config::reference();
     let known = variables(&reference);
-    let files = ["Dockerfile", "dist/image-root", "dist/Caddyfile"];
+    let files = [
+        "Dockerfile",
+        "dist/image-root",
+        "dist/Caddyfile",
+        "dist/cluster",
+        CLUSTER,
+    ];
     for file in files.iter().chain(&COMPOSE) {
         let text = read(file);
         for variable in variables(&text) {
@@ -50,18 +72,9 @@ fn every_variable_in_what_is_shipped_is_a_setting_of_the_node() {
 #[test]
 fn compose_files_publish_dns_over_both_transports_and_drop_every_power() {
     for file in COMPOSE {
-        let compose: Value = yaml_serde::from_str(&read(file)).unwrap();
-        let texts = |list: &Value| -> Vec<String> {
-            let items = list.as_sequence().into_iter().flatten();
-            items
-                .map(|item| item.as_str().unwrap().to_owned())
-                .collect()
-        };
+        let compose = compose(file);
         let node = &compose["services"]["node"];
-        // Compose reads unquoted numbers and switches as such and takes texts only.
-        for (name, value) in node["environment"].as_mapping().unwrap() {
-            assert!(value.is_string(), "{file}: {name:?}");
-        }
+        has_only_texts(file, node);
         let ports = texts(&node["ports"]);
         let dns = |transport: &str| {
             let end = format!(":5353/{transport}");
@@ -78,13 +91,7 @@ fn compose_files_publish_dns_over_both_transports_and_drop_every_power() {
             );
             assert_eq!(port.starts_with("127.0.0.1:"), is_trial, "{file}: {port}");
         }
-        assert_eq!(node["read_only"].as_bool(), Some(true), "{file}");
-        assert_eq!(texts(&node["cap_drop"]), ["ALL"], "{file}");
-        assert_eq!(
-            texts(&node["security_opt"]),
-            ["no-new-privileges:true"],
-            "{file}"
-        );
+        has_no_power(file, node);
         assert_eq!(texts(&node["volumes"]), ["data:/var/lib/dmp"], "{file}");
         assert!(compose["volumes"].get("data").is_some(), "{file}");
         for secret in texts(&node["secrets"]) {
@@ -96,10 +103,60 @@ fn compose_files_publish_dns_over_both_transports_and_drop_every_power() {
     }
 }
 
+/// Compose reads unquoted numbers and switches as such and takes texts only.
+fn has_only_texts(file: &str, node: &Value) {
+    for (name, value) in node["environment"].as_mapping().unwrap() {
+        assert!(value.is_string(), "{file}: {name:?}");
+    }
+}
+
+fn has_no_power(file: &str, node: &Value) {
+    assert_eq!(node["read_only"].as_bool(), Some(true), "{file}");
+    assert_eq!(texts(&node["cap_drop"]), ["ALL"], "{file}");
+    assert_eq!(
+        texts(&node["security_opt"]),
+        ["no-new-privileges:true"],
+        "{file}"
+    );
+}
+
+#[test]
+fn the_three_nodes_of_the_cluster_differ_in_name_place_and_data_only() {
+    let compose = compose(CLUSTER);
+    let mut others = Vec::new();
+    let services = compose["services"].as_mapping().unwrap();
+    for (index, (name, node)) in services.iter().enumerate() {
+        let name = name.as_str().unwrap();
+        has_only_texts(CLUSTER, node);
+        has_no_power(CLUSTER, node);
+        assert_eq!(node["environment"]["DMP_NODE_ID"].as_str(), Some(name));
+        assert_eq!(
+            texts(&node["ports"]),
+            [
+                format!("127.0.0.1:530{}:5353/udp", index + 1),
+                format!("127.0.0.1:530{}:5353/tcp", index + 1),
+                format!("127.0.0.1:810{}:8053/tcp", index + 1),
+            ]
+        );
+        let address = node["networks"]["cluster"]["ipv4_address"].as_str();
+        assert_eq!(address, Some(format!("10.53.54.1{}", index + 1).as_str()));
+        let volume = name.strip_prefix("node-").unwrap();
+        assert_eq!(texts(&node["volumes"]), [format!("{volume}:/var/lib/dmp")]);
+        assert!(compose["volumes"].get(volume).is_some());
+        let mut node = node.clone();
+        for key in ["environment", "ports", "networks", "volumes"] {
+            node.as_mapping_mut().unwrap().remove(key);
+        }
+        others.push(node);
+    }
+    assert_eq!(others.len(), 3);
+    assert!(others.iter().all(|other| *other == others[0]));
+}
+
 #[test]
 fn nothing_but_dns_and_https_is_published_in_production() {
     let http = |file: &str| -> Vec<String> {
-        let compose: Value = yaml_serde::from_str(&read(file)).unwrap();
+        let compose = compose(file);
         let ports = compose["services"]["node"]["ports"].as_sequence().unwrap();
         let ports = ports.iter().map(|port| port.as_str().unwrap().to_owned());
         ports.filter(|port| !port.contains(":53:5353/")).collect()

@@ -1,7 +1,11 @@
 //! One of the two: a home in the demo's directory, and what the verbs do with it.
 
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use dmp_client::config::Config;
 use dmp_client::connect::{ConnectOptions, Connection};
 use dmp_client::home::Home;
 use dmp_client::mesh::{SystemClock, Unwatched, system_random};
@@ -12,7 +16,7 @@ use dmp_client::ops::{
 };
 use dmp_client::store::Store;
 use dmp_core::id::{Fingerprint, UnixTime};
-use dmp_core::keys::Identity;
+use dmp_core::keys::{Identity, Salt};
 use dmp_core::name::Zone;
 use dmp_core::owner::OwnerName;
 use dmp_net::SystemFallback;
@@ -36,6 +40,42 @@ pub(super) struct Person {
 pub(super) struct Read {
     pub(super) text: String,
     pub(super) prekey: Option<u32>,
+}
+
+/// Makes a home for somebody, with a new identity and the rest of its configuration.
+///
+/// The passphrase lies in a private file of the home, so that other commands can use the home while it exists.
+pub(super) fn settle(dir: &Path, name: &str, config: Config) -> Result<(Home, Identity), Failure> {
+    let home = Home::at(dir.join(name));
+    let (passphrase, salt) = (random_text(), Salt::generate(&mut system_random()));
+    let passphrase_file = home.dir().join("passphrase");
+    let identity =
+        Identity::derive(&passphrase, &salt).map_err(|error| Failure::user("demo-keys", error))?;
+    home.save_config(&Config {
+        username: name.to_owned(),
+        provider_seeds: Some(Vec::new()),
+        kdf_salt: salt.to_hex(),
+        verify_pubkey: identity.signing_public().to_string(),
+        passphrase_file: Some(passphrase_file.to_string_lossy().into_owned()),
+        ..config
+    })?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&passphrase_file);
+    file.and_then(|mut file| file.write_all(passphrase.as_bytes()))
+        .map_err(file_failure)?;
+    Ok((home, identity))
+}
+
+/// 256 random bits as text.
+pub(super) fn random_text() -> String {
+    Salt::generate(&mut system_random()).to_hex()
+}
+
+pub(super) fn file_failure(error: std::io::Error) -> Failure {
+    Failure::user("demo-files", error)
 }
 
 impl Person {
@@ -134,19 +174,28 @@ impl Person {
 
     /// Receives the one message that is waiting.
     pub(super) async fn receive(&self) -> Result<Read, Failure> {
+        let mut messages = self.receive_all().await?;
+        match (messages.pop(), messages.is_empty()) {
+            (Some(message), true) => Ok(message),
+            _ => Err(went_wrong("the message did not arrive")),
+        }
+    }
+
+    /// Receives what is waiting.
+    pub(super) async fn receive_all(&self) -> Result<Vec<Read>, Failure> {
         let report = receive(&self.session(), &ReceiveRequest::default()).await?;
-        let [message] = report.inbox.as_slice() else {
-            return Err(went_wrong("the message did not arrive"));
-        };
-        self.store
-            .mark_shown(&[message.number], UnixTime::new(now()))?;
+        let read = report.inbox.iter().map(|message| {
+            let text = String::from_utf8(message.body.clone());
+            Ok(Read {
+                text: text.map_err(|_| went_wrong("the message is no text"))?,
+                prekey: message.prekey.map(|id| id.get()),
+            })
+        });
+        let read = read.collect::<Result<_, Failure>>()?;
+        let numbers: Vec<_> = report.inbox.iter().map(|message| message.number).collect();
+        self.store.mark_shown(&numbers, UnixTime::new(now()))?;
         clear_away(&self.session(), &report).await?;
-        let text = String::from_utf8(message.body.clone())
-            .map_err(|_| went_wrong("the message is no text"))?;
-        Ok(Read {
-            text,
-            prekey: message.prekey.map(|id| id.get()),
-        })
+        Ok(read)
     }
 
     fn session(&self) -> Session<'_> {

@@ -23,6 +23,15 @@ pub(super) struct Seen {
     first_question: Option<Instant>,
 }
 
+impl Seen {
+    /// Every name that was changed.
+    pub(super) fn owners(self) -> impl Iterator<Item = OwnerName> {
+        let own = self.writes.into_iter().flat_map(|write| write.changes);
+        let claims = self.claims.into_iter().map(|claim| claim.change);
+        own.chain(claims).map(|change| change.owner)
+    }
+}
+
 /// One call of the writer.
 #[derive(Debug)]
 pub(super) struct Write {

@@ -1,21 +1,15 @@
 //! What the demo needs around its people: a temporary directory and a node on ports the kernel chooses.
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use dmp_client::config::Config;
-use dmp_client::home::Home;
-use dmp_client::mesh::system_random;
 use dmp_client::register::{NodeAddress, RegisterRequest, tsig_register};
-use dmp_core::keys::{Identity, Salt};
 use dmp_node::config::{Config as NodeConfig, Environment, Overrides};
 use dmp_node::supervise::Node;
 use tempfile::TempDir;
 
-use super::person::Person;
+use super::person::{Person, file_failure, random_text, settle};
 use crate::exit::Failure;
 
 /// The zone of the demo; `.test` is reserved and exists nowhere (RFC 6761 6.2).
@@ -62,35 +56,16 @@ impl World {
     }
 
     /// Makes a home, registers it for a TSIG key and opens it; also returns how many name patterns the key may write at.
-    ///
-    /// The passphrase lies in a private file of the home, so that other commands can use the home while it exists.
     pub(super) async fn register(&self, name: &str) -> Result<(Person, usize), Failure> {
-        let home = Home::at(self.dir.path().join(name));
-        let (passphrase, salt) = (random_text(), Salt::generate(&mut system_random()));
-        let passphrase_file = home.dir().join("passphrase");
-        let identity = Identity::derive(&passphrase, &salt)
-            .map_err(|error| Failure::user("demo-keys", error))?;
-        home.save_config(&Config {
-            username: name.to_owned(),
+        let config = Config {
             domain: ZONE.to_owned(),
             endpoint: self.http(),
             dns_resolvers: vec![self.dns().to_string()],
             local_node_dns_server: self.dns().ip().to_string(),
             local_node_dns_port: self.dns().port(),
-            provider_seeds: Some(Vec::new()),
-            kdf_salt: salt.to_hex(),
-            verify_pubkey: identity.signing_public().to_string(),
-            passphrase_file: Some(passphrase_file.to_string_lossy().into_owned()),
             ..Config::default()
-        })?;
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&passphrase_file);
-        file.and_then(|mut file| file.write_all(passphrase.as_bytes()))
-            .map_err(file_failure)?;
-
+        };
+        let (home, identity) = settle(self.dir.path(), name, config)?;
         let node = NodeAddress::parse(&self.http(), None)?;
         let request = RegisterRequest::new(node, None, None, &[format!("{name}@{ZONE}")])?;
         let grant = tsig_register(&request, &identity).await?;
@@ -126,13 +101,4 @@ impl World {
         node.shutdown().await;
         drop(dir);
     }
-}
-
-/// 256 random bits as text.
-fn random_text() -> String {
-    Salt::generate(&mut system_random()).to_hex()
-}
-
-fn file_failure(error: std::io::Error) -> Failure {
-    Failure::user("demo-files", error)
 }
