@@ -8,5 +8,6 @@
 )]
 
 mod hostile;
+mod nodes;
 mod scripted;
 mod vectors;
