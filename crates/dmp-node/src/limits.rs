@@ -125,6 +125,8 @@ pub const EXPIRY_ROWS: usize = 4_096;
 /// Rows that share one millisecond in the digest at most: as many as a page of the default length, which reads one such
 /// group beyond its end. A million rows a second keep pace with the clock.
 pub const ROWS_PER_STAMP: usize = 1_024;
+/// Milliseconds by which a row's stamp may be ahead of the clock of who reads it (federation.md 4.10).
+pub const STAMP_LEAD: u64 = 60_000;
 /// Rows of a digest page that asks for no number, and at most (federation.md 4.9).
 pub const DIGEST_ROWS: usize = 1_000;
 /// See [`DIGEST_ROWS`].

@@ -411,7 +411,7 @@ impl DigestRow {
 }
 
 /// The id of the first row of `table` with a stamp of `ts` or later, or one beyond the last: ids and stamps rise together.
-fn first_at(sql: &Connection, table: &str, ts: u64) -> rusqlite::Result<i64> {
+pub(super) fn first_at(sql: &Connection, table: &str, ts: u64) -> rusqlite::Result<i64> {
     let ts = i64::try_from(ts).unwrap_or(i64::MAX);
     let last = format!("SELECT coalesce(max(id), 0) FROM {table}");
     let last: i64 = sql.prepare_cached(&last)?.query_row([], |row| row.get(0))?;

@@ -4,6 +4,7 @@
 //! other modules runs at once under a savepoint of its own.
 
 mod burial;
+mod restamp;
 
 use std::collections::HashMap;
 

@@ -78,9 +78,24 @@ impl Stamps {
         taken_from
     }
 
-    /// The commit is over, well or not.
-    pub(super) fn end(&mut self) {
+    /// Goes back to `run`, because the commit in progress gives every row above `base` another stamp above `base`.
+    pub(super) fn rewind(&mut self, base: u64, run: Run) {
+        self.run = run;
+        self.shown = base;
+        self.in_flight = Some(base + 1);
+    }
+
+    /// The commit is over, well or not; `in_file` is the last stamp in the file.
+    pub(super) fn end(&mut self, in_file: u64) {
         self.in_flight = None;
+        if self.run.last < in_file {
+            self.run = Run::after(in_file); // what was to go back has not
+        }
+    }
+
+    /// The last stamp given.
+    pub(super) fn last(&self) -> u64 {
+        self.run.last
     }
 
     /// The last stamp that a reader who looks from now on may show: every row up to it is committed, and no other will
@@ -122,7 +137,7 @@ mod tests {
         let mut stamps = Stamps::after(0);
         let take = |stamps: &mut Stamps| {
             let mut run = stamps.begin(50, 1);
-            stamps.end();
+            stamps.end(0);
             run.take(50)
         };
         assert_eq!((take(&mut stamps), take(&mut stamps)), (50, 50));
@@ -130,8 +145,23 @@ mod tests {
         assert_eq!((take(&mut stamps), take(&mut stamps)), (51, 51));
         stamps.begin(50, 2 * ROWS_PER_STAMP);
         assert_eq!(stamps.show(), 50, "the commit in progress is not shown");
-        stamps.end();
+        stamps.end(0);
         assert_eq!(stamps.show(), 53);
         assert_eq!(take(&mut stamps), 54);
+    }
+
+    #[test]
+    fn what_goes_back_is_shown_when_it_has_and_stays_where_it_was_if_it_fails() {
+        let mut stamps = Stamps::after(1_000);
+        assert_eq!(stamps.show(), 1_000);
+        let mut run = Run::after(60);
+        run.take(0);
+        stamps.rewind(60, run);
+        assert_eq!(stamps.show(), 60);
+        stamps.end(61);
+        assert_eq!((stamps.show(), stamps.last()), (61, 61));
+        stamps.rewind(20, Run::after(20));
+        stamps.end(61);
+        assert_eq!(stamps.begin(50, 1).take(50), 62);
     }
 }

@@ -89,6 +89,12 @@ impl Tombstones {
         };
     }
 
+    /// Those of deletes after `millis`.
+    pub(super) fn deleted_after(&self, millis: u64) -> Vec<(Mark, Tombstone)> {
+        let after = self.0.iter().filter(|(_, one)| one.deleted_at > millis);
+        after.map(|(mark, one)| (*mark, *one)).collect()
+    }
+
     /// Up to `most` of those that have ended by `now`.
     pub(super) fn ended(&self, now: u64, most: usize) -> Vec<Mark> {
         let ended = self.0.iter().filter(|(_, one)| one.expires_at <= now);

@@ -115,6 +115,8 @@ enum Chore {
     NoteTime,
     /// Remove a piece of what has expired.
     Remove,
+    /// Bring rows back that a wrong clock has stamped with a time to come.
+    Restamp,
     /// Give a piece of the file back.
     Shrink,
 }
@@ -237,6 +239,10 @@ impl Writer {
         if !self.expired.is_empty() || !self.ended.is_empty() {
             return Chore::Remove;
         }
+        let now = self.shared.clock.millis();
+        if self.shared.stamps().last() > now.saturating_add(2 * limits::STAMP_LEAD) {
+            return Chore::Restamp;
+        }
         let connection = &self.opened.connection;
         let pages =
             |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
@@ -299,6 +305,11 @@ impl Writer {
 
     fn write(&mut self, group: &mut [Box<dyn Job>], chore: Chore) -> Verdict {
         self.look();
+        let chore = match chore {
+            // It was chosen before this look at the clock.
+            Chore::Restamp if !self.is_steady => Chore::Nothing,
+            chore => chore,
+        };
         let mut draft = Draft::new(
             &self.opened.connection,
             &self.shared,
@@ -317,8 +328,7 @@ impl Writer {
         };
         let (cleaned, pruned) = (gone.rows.len(), gone.tombstones.len());
         let written = draft_all(&mut draft, group, chore, &gone, &self.metrics);
-        self.shared.stamps().end();
-        match written {
+        let verdict = match written {
             Ok(()) => {
                 if draft.has_written() {
                     self.condition.store(WORKING, Ordering::Release);
@@ -339,7 +349,9 @@ impl Writer {
                 Verdict::Committed
             }
             Err(error) => self.fail(&error),
-        }
+        };
+        self.shared.stamps().end(self.opened.state.stamp);
+        verdict
     }
 
     /// Gives up the transaction. What the disk did with a failed flush is unknown, so it is never tried again (D14);
@@ -395,6 +407,7 @@ fn draft_all(
             draft.delete_rows(gone.rows.iter().copied());
             draft.prune(gone.tombstones);
         }
+        Chore::Restamp => draft.restamp()?,
         Chore::Shrink => draft.shrink(limits::SHRINK_PAGES)?,
     }
     let begun = Instant::now();

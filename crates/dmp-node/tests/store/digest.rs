@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use dmp_node::limits::ROWS_PER_STAMP;
+use dmp_node::limits::{ROWS_PER_STAMP, STAMP_LEAD};
 use dmp_node::store::{Cursor, Deletes, InvalidCursor, Replicated, Standing};
 use rusqlite::Connection;
 
@@ -68,6 +68,65 @@ fn stamps_never_fall_back_over_a_restart_with_an_earlier_clock() {
     assert_eq!(names, ["third.mesh.test"]);
     let rows = node.digest(10, Deletes::Hidden);
     assert!(rows.last().unwrap().ts > NOW * 1000);
+}
+
+#[test]
+fn what_a_wrong_clock_has_dated_ahead_is_dated_anew_when_the_clock_is_right() {
+    let mut node = Node::new();
+    node.publish("early.mesh.test", "v", 3_000);
+    node.clock.set(NOW + 290); // as far as a clock is set without being in doubt
+    for name in ["a", "b", "gone"] {
+        node.publish(&format!("{name}.mesh.test"), "v", 3_000);
+    }
+    node.delete("gone.mesh.test", "v");
+    let ahead = node.digest(10, Deletes::Shown);
+    node.clock.set(NOW + 1);
+    let most = (NOW + 1) * 1000 + STAMP_LEAD + 10;
+    let is_restamped = |node: &Node| {
+        let rows = node.digest(10, Deletes::Shown);
+        rows.len() == 4 && rows[3].ts <= most // while it is done, those rows are not shown
+    };
+    assert!(ahead.last().unwrap().ts > most);
+    node.wait_until(is_restamped);
+    let rows = node.digest(10, Deletes::Shown);
+    assert_eq!(rows[0].ts, NOW * 1000, "what was right stays as it was");
+    let names: Vec<_> = rows.iter().map(|row| row.name.as_str()).collect();
+    let order = [
+        "early.mesh.test",
+        "a.mesh.test",
+        "b.mesh.test",
+        "gone.mesh.test",
+    ];
+    assert_eq!(names, order);
+    let times: Vec<_> = rows
+        .iter()
+        .map(|row| row.written_at.or(row.deleted_at))
+        .collect();
+    let now = Some((NOW + 1) * 1000);
+    assert_eq!(times, [Some(NOW * 1000), now, now, now]);
+    let read = rows.last().unwrap().cursor();
+    node.publish("late.mesh.test", "v", 3_000);
+    let page = |node: &Node| {
+        let page = node.store().digest(&read, 10, Deletes::Shown, |_, _| true);
+        page.unwrap()
+            .rows
+            .into_iter()
+            .map(|row| row.name)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(page(&node), ["late.mesh.test"]);
+    let known = [(owner("gone.mesh.test"), hash("v"))];
+    let deleted_at = now.unwrap();
+    assert_eq!(
+        node.store().standing(&known).unwrap(),
+        [Standing::Buried { deleted_at }]
+    );
+    node.reopen(NOW + 2);
+    assert_eq!(page(&node), ["late.mesh.test"]);
+    assert_eq!(
+        node.store().standing(&known).unwrap(),
+        [Standing::Buried { deleted_at }]
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use dmp_node::access::Author;
 use dmp_node::clock::Clock;
@@ -133,6 +134,15 @@ impl Node {
         }
     }
 
+    /// Waits until the writer has done something on its own account.
+    pub(crate) fn wait_until(&self, is_done: impl Fn(&Self) -> bool) {
+        let begun = Instant::now();
+        while !is_done(self) {
+            assert!(begun.elapsed() < Duration::from_secs(20), "it never does");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// The tombstones that another node would see.
     pub(crate) fn tombstones(&self) -> Vec<DigestRow> {
         let mut rows = self.digest(100, Deletes::Shown);
@@ -146,6 +156,7 @@ fn settings(directory: &TempDir, replicates: bool) -> Settings {
         database: directory.path().join("dmp.db"),
         zone: Some(owner("mesh.test")),
         replicates,
+        cleanup_interval: Duration::from_millis(10),
         ..Settings::default()
     }
 }

@@ -174,6 +174,13 @@ fn tombstones_survive_a_restart_and_a_restored_backup_and_end_with_their_time() 
     assert_eq!(node.replicate(NAME, "v", 300, Some(T)), Replicated::Buried);
     node.clock.advance(MAX_TTL);
     assert!(node.tombstones().is_empty());
+    node.wait_until(|node| {
+        let rows = node.store().read(|sql| {
+            let select = "SELECT count(*) FROM tombstone";
+            sql.query_row(select, [], |row| row.get::<_, i64>(0))
+        });
+        rows.unwrap() == 0
+    });
     assert_eq!(node.replicate(NAME, "v", 300, Some(T)), Replicated::New);
 }
 
