@@ -14,6 +14,7 @@
 mod attacks;
 mod backup;
 mod bootstrap;
+mod browser;
 mod claims;
 mod client_takeover;
 mod cluster;

@@ -12,7 +12,7 @@ use crate::limits::DIRECTORY_GRAPH_NODES;
 
 /// Width and height of the drawing; the page scales it.
 const WIDTH: f64 = 900.0;
-const HEIGHT: f64 = 640.0;
+const HEIGHT: f64 = 540.0;
 const RADIUS: f64 = 220.0;
 /// Characters of a host beside its node.
 const LABEL: usize = 26;

@@ -65,7 +65,12 @@ pub async fn matrix(witnesses: &[Box<dyn Witness>], zones: &[Zone], now: UnixTim
                 }
             }
             Lookup::Absent => (None, Some(took), "empty answer".to_owned()),
-            Lookup::Unreachable(reason) => (None, None, format!("error: {reason}")),
+            Lookup::Unreachable(reason) => {
+                // Who it was stands beside it.
+                let own = format!("{}: ", witness.address());
+                let reason = reason.strip_prefix(&own).unwrap_or(&reason);
+                (None, None, format!("error: {reason}"))
+            }
         };
         Check {
             name: witness.name().to_owned(),

@@ -102,7 +102,7 @@ fn nodes(html: &mut String, nodes: &[Listed], now: UnixTime) {
             html,
             "<tr><td><a href=\"{endpoint}\" rel=\"nofollow noopener\">{endpoint}</a></td>\
              <td><span class=\"pill {state}\">{state}</span></td><td>{}</td><td>{}</td>\
-             <td><code title=\"{}\">{}</code></td><td>{}</td></tr>",
+             <td><code title=\"{}\">{}</code></td><td class=\"via\">{}</td></tr>",
             age(now.saturating_sub(beat.heartbeat.ts)),
             escaped(&beat.heartbeat.version),
             beat.heartbeat.operator,
