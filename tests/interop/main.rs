@@ -16,6 +16,7 @@ mod backup;
 mod bootstrap;
 mod browser;
 mod claims;
+mod client_cluster;
 mod client_takeover;
 mod cluster;
 mod crash;

@@ -1,4 +1,4 @@
-//! A forward HTTP proxy that maps zone names to the nodes of a test.
+//! A forward HTTP proxy that maps zone names, and addresses, to the nodes of a test.
 //! The reference keys a saved bearer token by host name without port, so a client must see `http://alpha.test`.
 
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use crate::node::Node;
 pub(crate) fn start(nodes: &[&Node]) -> SocketAddr {
     let routes: HashMap<String, SocketAddr> = nodes
         .iter()
-        .map(|node| (node.zone.clone(), node.http))
+        .flat_map(|node| [node.zone.clone(), node.http.to_string()].map(|host| (host, node.http)))
         .collect();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("its address");

@@ -2,6 +2,8 @@
 
 mod network;
 
+use std::sync::Arc;
+
 use dmp_client::config::Config;
 use dmp_client::connect;
 use dmp_client::doctor::{
@@ -80,7 +82,10 @@ async fn home(context: &Context, fix: bool) -> Outcome {
     checks.extend(check_anchors(&resolvers, &config, &floors, time()).await);
     // Settings that make no profile are among the findings already.
     if let (Some(signing), Ok(profile)) = (signing_key(&config), connect::profile(&config)) {
-        let witness = ConfiguredResolvers(&resolvers);
+        // In cluster mode commands ask its nodes; why they cannot is among the findings too.
+        let look_ups = context.look_ups(&config).await;
+        let reader = look_ups.map_or_else(|_| Arc::new(resolvers) as _, |found| found.reader);
+        let witness = ConfiguredResolvers(reader.as_ref());
         checks.extend(check_published(&[&witness], &profile, &signing, time()).await);
     }
     Ok(Box::new(Findings {
