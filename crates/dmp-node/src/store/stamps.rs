@@ -1,5 +1,5 @@
-//! The milliseconds under which rows become known to other nodes: they never fall back, few rows share one, and what a
-//! reader has been shown is never added to.
+//! The milliseconds under which rows become known to other nodes: they fall back only where a wrong clock had run ahead of
+//! what any node reads ([`Stamps::rewind`]), few rows share one, and what a reader has been shown is never added to.
 //!
 //! Row ids and stamps rise together, so the digest finds its place by row id and needs no index.
 
