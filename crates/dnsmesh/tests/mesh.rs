@@ -163,7 +163,7 @@ fn peers_of_a_zone_that_publishes_nothing_is_no_failure_and_of_none_that_answers
     let ran = run(&dir, &asked).expect(0);
     assert_eq!(
         ran.stdout,
-        "zone:    alpha.test\n  (no heartbeat published yet)\n\n(no peers seen yet)\n"
+        "zone:    alpha.test\n  (_dnsmesh-heartbeat.alpha.test not published yet)\n\n(no peers seen yet)\n"
     );
     let json = run(&dir, &[&asked[..], &["--json"]].concat())
         .expect(0)

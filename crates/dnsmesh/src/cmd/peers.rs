@@ -6,6 +6,7 @@ use dmp_client::directory::{Beat, Unanswered, View, look, zone_of};
 use dmp_client::home::HomeError;
 use dmp_client::reader::Resolvers;
 use dmp_core::id::UnixTime;
+use dmp_core::owner::heartbeat_owner;
 use dmp_net::PoolOptions;
 use serde::Serialize;
 
@@ -72,7 +73,10 @@ impl Report for Shown {
                     text.push_str(&format!("  {label:<14} {}\n", screen::line(value)));
                 }
             }
-            None => text.push_str("  (no heartbeat published yet)\n"),
+            None => text.push_str(&format!(
+                "  ({} not published yet)\n",
+                heartbeat_owner(zone)
+            )),
         }
         text.push('\n');
         if seen.is_empty() {
