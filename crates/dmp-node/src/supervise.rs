@@ -185,8 +185,16 @@ impl Node {
         let heartbeat = heartbeat(&config, &context);
         let neighbourhood = heartbeat.as_ref().map(heartbeat::Worker::neighbourhood);
         let worker = sync::Worker::new(&context);
+        let cluster = worker.view();
         let (shared, users) = (Arc::clone(&context), Arc::clone(&credentials));
-        let api = Api::new(&config, shared, users, tls, neighbourhood, worker.view());
+        let api = Api::new(
+            &config,
+            shared,
+            users,
+            tls,
+            neighbourhood,
+            Arc::clone(&cluster),
+        );
         let dns = dns.serve(&context).map_err(StartError::Serve)?;
         let service = Service::new(api);
         let monitor = monitor.map(|listener| listener.serve(service.monitor()));
@@ -198,6 +206,7 @@ impl Node {
             pid: std::process::id(),
             started_at: context.clock().seconds(),
             https: keeper.clone(),
+            cluster: Arc::clone(&cluster),
         };
         let sync_settings = watch::Sender::new(config.sync.clone());
         let sync_changes = sync_settings.subscribe();

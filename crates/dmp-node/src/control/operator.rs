@@ -18,6 +18,7 @@ use crate::config::{Config, Rate};
 use crate::context::Context;
 use crate::credentials::admin::{self, Revoked};
 use crate::credentials::{Credentials, Denied, TokenText};
+use crate::federation::sync::ClusterView;
 use crate::http::Keeper;
 use crate::reload::Reloader;
 use crate::store::{Condition, Failure, OpenError};
@@ -46,6 +47,9 @@ pub(crate) struct Running {
     /// Who keeps the certificate, if there is TLS.
     #[serde(skip)]
     pub(crate) https: Option<Arc<Keeper>>,
+    /// Who its peers are.
+    #[serde(skip)]
+    pub(crate) cluster: Arc<ClusterView>,
 }
 
 /// Why there is nothing to work on.
@@ -193,6 +197,9 @@ impl Operator {
             "update": context.settings().update,
         });
         let running = self.running.as_ref();
+        if let Some(running) = running {
+            status["peers"] = to_value(&*running.cluster.peers())?;
+        }
         let https = running.and_then(|running| running.https.as_ref());
         let certificate = https.map(|keeper| to_value(&keeper.status()));
         let more = [running.map(to_value), certificate].into_iter().flatten();

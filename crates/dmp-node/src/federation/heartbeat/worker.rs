@@ -21,7 +21,7 @@ use super::{Heart, Peer, Surroundings, Terms};
 use crate::access::Author;
 use crate::config::{Config, HeartbeatConfig};
 use crate::context::{Context, Operation};
-use crate::federation::with_jitter;
+use crate::federation::{seed_zone, with_jitter};
 use crate::limits::{HEARTBEAT_FRESH, HEARTBEAT_LISTED, HEARTBEAT_PASSED_ON};
 use crate::metrics::Beat;
 use crate::repeated::log_repeated;
@@ -83,6 +83,8 @@ pub(crate) struct Worker {
     heart: Heart,
     around: Around,
     interval: Duration,
+    /// Zones of the other nodes of the own cluster.
+    peers: Vec<Owner>,
     neighbourhood: Arc<Neighbourhood>,
 }
 
@@ -109,6 +111,7 @@ impl Worker {
                 pool: pool(config),
             },
             interval: config.interval,
+            peers: peer_zones(node),
             neighbourhood,
         })
     }
@@ -136,7 +139,7 @@ impl Worker {
     async fn round(&mut self) {
         self.around.pool.begin_run();
         let now = self.around.context.clock().seconds();
-        let round = self.heart.beat(&self.around, &[], now).await;
+        let round = self.heart.beat(&self.around, &self.peers, now).await;
         for fault in &round.faults {
             log_repeated!(error, %fault, "the heartbeat is not complete");
         }
@@ -166,6 +169,16 @@ impl Worker {
             .others
             .store(Arc::new(others.cloned().collect()));
     }
+}
+
+/// Zones that the hosts of the cluster's peers stand for; a name of one label is a machine's and no zone (W17).
+fn peer_zones(node: &Config) -> Vec<Owner> {
+    let hosts = node
+        .sync
+        .peers
+        .iter()
+        .filter_map(|peer| seed_zone(peer.as_str()));
+    hosts.filter(|zone| zone.label_count() > 1).collect()
 }
 
 /// What the settings say of this node.
@@ -257,5 +270,24 @@ impl Surroundings for Around {
         }
         let applied = self.context.submit(Author::Operator, operations).await;
         applied.map(drop).map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, Overrides};
+
+    #[test]
+    fn peers_of_the_cluster_are_asked_unless_they_are_names_of_machines_or_addresses() {
+        let peers =
+            "http://node-b:8053,https://B.example,http://10.0.0.3:8053,http://c.example:1/x";
+        let environment = Environment::from_pairs([("DMP_SYNC_PEERS", peers)]);
+        let config = Config::read(&environment, &Overrides::default()).unwrap();
+        let zones: Vec<String> = peer_zones(&config)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(zones, ["b.example", "c.example"]);
     }
 }

@@ -21,7 +21,7 @@ pub struct PeerView {
     /// Where its HTTP API is.
     pub url: String,
     /// Unix second since which this node knows of it.
-    pub known_since: u64,
+    pub known_at: u64,
     /// Unix second at which it was last read up to its end.
     pub complete_at: Option<u64>,
     /// Why it could not be read the last time; `None` if it could.
@@ -30,7 +30,7 @@ pub struct PeerView {
 
 impl PeerView {
     fn complete_or_known(&self) -> u64 {
-        self.complete_at.unwrap_or(self.known_since)
+        self.complete_at.unwrap_or(self.known_at)
     }
 }
 

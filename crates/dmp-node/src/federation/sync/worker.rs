@@ -442,7 +442,7 @@ impl Cluster {
             PeerView {
                 id: member.id.clone(),
                 url: url.to_owned(),
-                known_since: known.map_or(now, |peer| peer.known_since),
+                known_at: known.map_or(now, |peer| peer.known_at),
                 complete_at: known.and_then(|peer| peer.complete_at),
                 fault: known.and_then(|peer| peer.fault.clone()),
             }

@@ -185,7 +185,13 @@ fn with_dates(object: &Value) -> Map<String, Value> {
         let value = match time {
             Some(0) => Value::Null,
             Some(time) => utc(time).into(),
-            None => value.clone(),
+            None => match value {
+                Value::Array(rows) if rows.iter().all(Value::is_object) => rows
+                    .iter()
+                    .map(|row| Value::Object(with_dates(row)))
+                    .collect(),
+                value => value.clone(),
+            },
         };
         (name.clone(), value)
     });
@@ -274,17 +280,33 @@ fn keys(value: &Value) -> String {
 
 fn members(value: &Value) -> Vec<String> {
     let members = value.as_object().into_iter().flatten();
-    let lines = members.map(|(name, value)| match value {
+    let lines = members.flat_map(|(name, value)| match value {
+        Value::Array(peers) if name == "peers" => peers.iter().map(peer).collect(),
         Value::Array(items) => {
             let items: Vec<String> = items.iter().map(string).collect();
-            format!("{name}: {}", items.join(" "))
+            vec![format!("{name}: {}", items.join(" "))]
         }
         Value::Number(at) if name.ends_with("_at") && at.as_i64() != Some(0) => {
-            format!("{name}: {}", utc(at.as_i64().unwrap_or_default()))
+            vec![format!("{name}: {}", utc(at.as_i64().unwrap_or_default()))]
         }
-        value => format!("{name}: {}", string(value)),
+        value => vec![format!("{name}: {}", string(value))],
     });
     lines.collect()
+}
+
+/// One peer of the cluster.
+fn peer(peer: &Value) -> String {
+    let read = match peer["complete_at"].as_i64() {
+        Some(at) => format!("read to its end at {}", utc(at)),
+        None => "not read to its end yet".to_owned(),
+    };
+    let fault = peer["fault"].as_str().map(|fault| format!("; {fault}"));
+    format!(
+        "peer {} ({}): {read}{}",
+        string(&peer["id"]),
+        string(&peer["url"]),
+        fault.unwrap_or_default()
+    )
 }
 
 fn table(rows: &Value, row: impl Fn(&Value) -> String, none: &str) -> Vec<String> {
