@@ -430,5 +430,19 @@ mod tests {
         let due: Vec<Duration> = (0..1151).map(|_| health.reserve(1, now) - now).collect();
         assert!(due[..150].iter().all(Duration::is_zero));
         assert_eq!(due[1150] - due[150], Duration::from_secs(1));
+
+        let later = now + Duration::from_secs(60);
+        for pace in [
+            limits::PROVEN_PACE_PER_SECOND,
+            limits::RESOLVER_PACE_PER_SECOND,
+        ] {
+            health.quicken(1, pace, later);
+        }
+        let due = (0..16_150).map(|_| health.reserve(1, later) - later);
+        let last = due.max().unwrap();
+        assert!(
+            last <= Duration::from_secs(1),
+            "no word makes it slower: {last:?}"
+        );
     }
 }

@@ -12,6 +12,7 @@ use dmp_core::trust::{
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::{self, FuturesUnordered};
+use thiserror::Error;
 
 use super::super::lookup::{identity_finding, rotation_values};
 use super::Run;
@@ -62,6 +63,18 @@ enum Shortfall {
 struct Refusal {
     code: &'static str,
     reason: String,
+}
+
+/// Why a message whose author is proven waits all the same (`trust_policy: verified-only`).
+#[derive(Debug, Error)]
+#[error("the sender's key was never compared")]
+struct NotVerified;
+
+impl NotVerified {
+    /// The stable machine code.
+    const fn code(&self) -> &'static str {
+        "not-verified"
+    }
 }
 
 impl Refusal {
@@ -248,8 +261,8 @@ impl Run<'_> {
         match self.judge(account, &author, standing).await {
             Decision::Inbox { label, .. } if !self.is_verified(&manifest.sender) => {
                 let reason = Reason {
-                    code: "not-verified".to_owned(),
-                    text: "the sender's key was never compared".to_owned(),
+                    code: NotVerified.code().to_owned(),
+                    text: NotVerified.to_string(),
                 };
                 Ok(Attempt::Quarantine(intro(candidate, opened, label, reason)))
             }
