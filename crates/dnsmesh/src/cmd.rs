@@ -26,7 +26,9 @@ mod token;
 mod tsig;
 
 use std::time::Duration;
+use std::{io, thread};
 
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::credentials::TsigCommand;
@@ -55,10 +57,12 @@ pub(crate) fn run(args: Args) -> Exit {
         json: args.json,
     });
     let verbose = args.verbose;
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
+    if let Command::User(_) = &args.command
+        && let Err(failure) = end_on_interrupt()
     {
+        return format.fail(&failure);
+    }
+    let runtime = match runtime_for(&args.command) {
         Ok(runtime) => runtime,
         Err(error) => {
             return format.fail(&Failure::user("runtime", format!("cannot start: {error}")));
@@ -77,7 +81,6 @@ pub(crate) fn run(args: Args) -> Exit {
                     _ => verbose,
                 };
                 logging::show_warnings(verbose, format);
-                end_on_interrupt()?;
                 let context = Context::of_process(args.config_home, args.tokens_home, format)?;
                 let progress = long_work(&command).map(Progress::begin);
                 let outcome = perform(&context, command).await;
@@ -100,25 +103,39 @@ pub(crate) fn run(args: Args) -> Exit {
     done.unwrap_or_else(|failure| format.fail(&failure))
 }
 
+/// A user's verb waits for the network most of the time: on one thread no answer has to wake another. A node has many clients.
+fn runtime_for(command: &Command) -> io::Result<Runtime> {
+    let mut builder = match command {
+        Command::User(_) => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()
+}
+
 /// How long an interrupt waits for the end of what belongs together.
 const UNDIVIDED_MAX: Duration = Duration::from_secs(2);
 
 /// From now on Ctrl-C ends the verb wherever it is, but for [`terminal::undivided`] work; every file is changed in one step, so nothing is
-/// left half done.
+/// left half done. It has a thread of its own, since the verb's may wait for a passphrase.
 fn end_on_interrupt() -> Result<(), Failure> {
-    let interrupts = signal(SignalKind::interrupt());
-    let mut interrupts = interrupts.map_err(|error| Failure::user("signals", error))?;
-    tokio::spawn(async move {
-        if interrupts.recv().await.is_some() {
-            let undivided = tokio::task::spawn_blocking(|| drop(terminal::undivided()));
+    let failed = |error: io::Error| Failure::user("signals", error);
+    let waiting = Builder::new_current_thread().enable_io().build();
+    let waiting = waiting.map_err(failed)?;
+    let mut interrupts = {
+        let _inside = waiting.enter();
+        signal(SignalKind::interrupt()).map_err(failed)?
+    };
+    let thread = thread::Builder::new().name("interrupt".to_owned());
+    let thread = thread.spawn(move || {
+        if waiting.block_on(interrupts.recv()).is_some() {
             // A reader who takes nothing more must not keep the process.
-            let _ = tokio::time::timeout(UNDIVIDED_MAX, undivided).await;
+            terminal::await_undivided(UNDIVIDED_MAX);
             prompt::restore_terminal();
             terminal::leave();
             std::process::exit(i32::from(Exit::Interrupted.status()));
         }
     });
-    Ok(())
+    thread.map(drop).map_err(failed)
 }
 
 /// What to say while a verb works that may take long.

@@ -6,7 +6,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,8 @@ use crate::args::When;
 const PATIENCE: Duration = Duration::from_millis(400);
 /// Between two pictures of the progress.
 const TICK: Duration = Duration::from_millis(120);
+/// Between two looks whether work that must not be divided is done.
+const UNDIVIDED_POLL: Duration = Duration::from_millis(2);
 /// The pictures, one after the other.
 const PICTURES: [char; 4] = ['|', '/', '-', '\\'];
 /// Erases the line that the cursor is in (ECMA-48).
@@ -180,6 +182,14 @@ static UNDIVIDED: Mutex<()> = Mutex::new(());
 /// What is done while this is held is not divided by an interrupt: printing a message and noting that it was shown.
 pub(crate) fn undivided() -> MutexGuard<'static, ()> {
     UNDIVIDED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits until nobody does [`undivided`] work, but no longer than that.
+pub(crate) fn await_undivided(patience: Duration) {
+    let end = Instant::now() + patience;
+    while matches!(UNDIVIDED.try_lock(), Err(TryLockError::WouldBlock)) && Instant::now() < end {
+        thread::sleep(UNDIVIDED_POLL);
+    }
 }
 
 /// Takes the progress away because the process ends here. Somebody who is being asked keeps the screen.

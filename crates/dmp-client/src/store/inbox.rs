@@ -199,12 +199,13 @@ impl Store {
         self.messages_where("true")
     }
 
-    /// Notes that the user has these messages on the screen: call it after the output was written.
+    /// Notes that the user has these messages on the screen: call it after the output was written. A loss of power in the next moment
+    /// shows them once more.
     ///
     /// # Errors
     /// Failures of the database.
     pub fn mark_shown(&self, numbers: &[MessageNumber], now: UnixTime) -> Result<(), StoreError> {
-        self.write(|transaction| {
+        self.write_soon(|transaction| {
             for number in numbers {
                 transaction.execute(
                     "UPDATE inbox SET shown = ?2 WHERE id = ?1 AND shown IS NULL",

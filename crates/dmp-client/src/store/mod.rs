@@ -324,11 +324,20 @@ impl Store {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        transact(&mut self.connection(), work)
+    }
+
+    /// One transaction that a loss of power may undo, though no end of the process: it reaches the disk with the next one, or when the
+    /// store is closed, and nobody waits for that.
+    fn write_soon<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let mut connection = self.connection();
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let value = work(&transaction)?;
-        transaction.commit()?;
-        Ok(value)
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        let value = transact(&mut connection, work);
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        value
     }
 
     /// Makes sure that deleted secrets are gone from the write-ahead log too.
@@ -376,6 +385,17 @@ impl std::fmt::Debug for Store {
             .field("home", &self.home)
             .finish_non_exhaustive()
     }
+}
+
+/// One transaction, rolled back on error.
+fn transact<T>(
+    connection: &mut Connection,
+    work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let value = work(&transaction)?;
+    transaction.commit()?;
+    Ok(value)
 }
 
 /// Marks a message as seen until its manifest expires.
