@@ -58,9 +58,9 @@ impl Ledger {
 
     /// The promises that a node breaks which holds exactly `held`, and how.
     pub(crate) fn broken(&self, held: &BTreeSet<Pair>) -> Vec<(&'static str, &Pair)> {
-        let broken = |(pair, promise)| match promise {
-            &Promise::Live if !held.contains(pair) => Some(("lost", pair)),
-            &Promise::Deleted if held.contains(pair) => Some(("resurrected", pair)),
+        let broken = |(pair, promise): (_, &Promise)| match *promise {
+            Promise::Live if !held.contains(pair) => Some(("lost", pair)),
+            Promise::Deleted if held.contains(pair) => Some(("resurrected", pair)),
             _ => None,
         };
         self.promises.iter().filter_map(broken).collect()

@@ -104,7 +104,7 @@ fn body_of(request: &Value) -> String {
 async fn every_case_of_the_vectors_is_answered_as_it_says() {
     let vectors = vectors();
     let now = vectors["now"].as_u64().unwrap();
-    let mut running: Option<(TestNode, (Vec<(&str, String)>, bool))> = None;
+    let mut running = None;
     for request in vectors["requests"].as_array().unwrap() {
         let name = request["name"].as_str().unwrap();
         let site = site(name, &vectors);

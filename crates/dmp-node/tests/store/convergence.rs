@@ -67,7 +67,8 @@ impl Cluster {
                 }
                 None if is_known => {}
                 None => {
-                    let values = from_store.values_of(&[name.clone()], 10_000, |_, _| true);
+                    let values =
+                        from_store.values_of(std::slice::from_ref(&name), 10_000, |_, _| true);
                     let values = values.unwrap().into_iter();
                     let mut wanted =
                         values.filter(|value| crate::support::hash(&value.value) == row.hash);

@@ -102,7 +102,8 @@ fn what_a_wrong_clock_has_dated_ahead_is_dated_anew_when_the_clock_is_right() {
         .iter()
         .map(|row| row.written_at.or(row.deleted_at))
         .collect();
-    let now = Some((NOW + 1) * 1000);
+    let deleted_at = (NOW + 1) * 1000;
+    let now = Some(deleted_at);
     assert_eq!(times, [Some(NOW * 1000), now, now, now]);
     let read = rows.last().unwrap().cursor();
     node.publish("late.mesh.test", "v", 3_000);
@@ -116,7 +117,6 @@ fn what_a_wrong_clock_has_dated_ahead_is_dated_anew_when_the_clock_is_right() {
     };
     assert_eq!(page(&node), ["late.mesh.test"]);
     let known = [(owner("gone.mesh.test"), hash("v"))];
-    let deleted_at = now.unwrap();
     assert_eq!(
         node.store().standing(&known).unwrap(),
         [Standing::Buried { deleted_at }]

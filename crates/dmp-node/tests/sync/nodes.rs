@@ -200,10 +200,10 @@ async fn what_is_deleted_stays_deleted_after_a_restart_of_any_node() {
     settle(&nodes.iter().collect::<Vec<_>>(), "before").await;
     delete(&nodes[1], "mail", "short-lived").await;
     settle(&nodes.iter().collect::<Vec<_>>(), "deleted").await;
-    for number in 0..3 {
+    for (number, site) in sites.iter().enumerate() {
         let node = nodes.remove(number);
         node.shutdown().await;
-        nodes.insert(number, sites[number].start().await);
+        nodes.insert(number, site.start().await);
         settle(
             &nodes.iter().collect::<Vec<_>>(),
             &format!("restart of {number}"),

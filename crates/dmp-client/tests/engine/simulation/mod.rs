@@ -5,6 +5,11 @@
 //!
 //! `SEEDS` (default 20) stories from `SEED` (default 0) on; a broken one names its seed. `SEED=n SEEDS=1` tells it again.
 
+#![allow(
+    clippy::print_stdout,
+    reason = "a run of many thousand stories says what it saw"
+)]
+
 mod adversary;
 mod network;
 mod story;

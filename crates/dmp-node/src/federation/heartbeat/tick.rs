@@ -181,7 +181,7 @@ impl Heart {
             let last = (turns.tellers.last(&teller(zone)), turns.zones.last(zone));
             (is_more_of_the_same, last)
         });
-        let known = fairly(known, |zone| network(zone));
+        let known = fairly(known, network);
         let told = fairly(told, |zone| teller(zone));
         let of_known = known.len().min(room - told.len().min(room / 2));
         let of_told = told.len().min(room - of_known);
