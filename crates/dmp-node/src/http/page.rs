@@ -6,7 +6,7 @@
 
 use super::reply::Reply;
 use crate::config::{AuthMode, Config};
-use crate::federation::heartbeat::Neighbour;
+use crate::federation::heartbeat::{Neighbour, Source};
 use crate::register::Registrar;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -179,7 +179,7 @@ fn table(nodes: &[Neighbour], now: u64) -> String {
     let rows: String = nodes.iter().map(|node| node_row(node, now)).collect();
     format!(
         "<h2>Nodes</h2>\n<div class=\"scroll\" tabindex=\"0\"><table>\n\
-         <thead><tr><th>Endpoint</th><th>Operator key</th><th>Version</th><th>Last heard</th></tr></thead>\n\
+         <thead><tr><th>Endpoint</th><th>Operator key</th><th>Version</th><th>Last heard</th><th>Source</th></tr></thead>\n\
          <tbody>\n{rows}</tbody>\n</table></div>\n"
     )
 }
@@ -197,9 +197,15 @@ fn node_row(node: &Neighbour, now: u64) -> String {
         tail.unwrap_or_default()
     );
     let (class, age) = age(now.saturating_sub(node.heard_at));
+    let source = match &node.source {
+        Source::ThisNode => "this node".to_owned(),
+        Source::ItsZone => "its own zone".to_owned(),
+        Source::ToldBy(zone) => format!("told by {}", escaped(&zone.to_string())),
+        Source::Unknown => String::new(),
+    };
     format!(
         "<tr><td><a href=\"{endpoint}\" rel=\"nofollow noopener\">{endpoint}</a></td><td><code>{}</code></td>\
-         <td>{}</td><td class=\"{class}\">{age}</td></tr>\n",
+         <td>{}</td><td class=\"{class}\">{age}</td><td>{source}</td></tr>\n",
         escaped(&operator),
         escaped(&node.version)
     )

@@ -63,6 +63,8 @@ async fn a_node_learns_of_another_over_dns_lists_it_passes_it_on_and_remembers_i
         page.contains("<a href=\"http://b.test:8053\""),
         "this node is in its own list"
     );
+    assert!(page.contains("<td>this node</td>"), "{page}");
+    assert!(page.contains("<td>its own zone</td>"), "{page}");
     assert!(!page.contains("<b>"), "{page}");
 
     let own = b.values("_dnsmesh-heartbeat.b.test").await;

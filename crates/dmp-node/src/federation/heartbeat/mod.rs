@@ -9,5 +9,5 @@ mod worker;
 pub(crate) use memory::{SCHEMA, newest, store};
 pub use seen::{Change, Feed, Origin, Peer, PeerKey, Seen};
 pub use tick::{Heart, Round, Surroundings, Terms};
-pub use worker::{Neighbour, Neighbourhood};
+pub use worker::{Neighbour, Neighbourhood, Source};
 pub(crate) use worker::{Worker, terms};

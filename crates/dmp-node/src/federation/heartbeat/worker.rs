@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use zeroize::Zeroizing;
 
 use super::memory::{recall, remember};
-use super::{Heart, Peer, Surroundings, Terms};
+use super::{Heart, Origin, Peer, Surroundings, Terms};
 use crate::access::Author;
 use crate::config::{Config, HeartbeatConfig};
 use crate::context::{Context, Operation};
@@ -47,6 +47,31 @@ pub struct Neighbour {
     pub version: String,
     /// When it signed its last heartbeat, seconds.
     pub heard_at: u64,
+    /// How it is known.
+    pub source: Source,
+}
+
+/// How a node in a list is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// It is this one.
+    ThisNode,
+    /// The zone that it signs has published a heartbeat of it.
+    ItsZone,
+    /// Another zone has passed it on.
+    ToldBy(Owner),
+    /// It was remembered without a source.
+    Unknown,
+}
+
+impl From<&Origin> for Source {
+    fn from(origin: &Origin) -> Self {
+        match (&origin.confirmed_at, &origin.told_by) {
+            (Some(_), _) => Self::ItsZone,
+            (None, Some(zone)) => Self::ToldBy(zone.clone()),
+            (None, None) => Self::Unknown,
+        }
+    }
 }
 
 impl Neighbourhood {
@@ -57,6 +82,7 @@ impl Neighbourhood {
             operator: self.operator.clone(),
             version: self.version.clone(),
             heard_at: now,
+            source: Source::ThisNode,
         };
         let others = self.others.load();
         let others = others.iter().filter(|peer| {
@@ -70,6 +96,7 @@ impl Neighbourhood {
             operator: peer.heartbeat.operator.to_string(),
             version: peer.heartbeat.version.clone(),
             heard_at: peer.heartbeat.ts.as_secs(),
+            source: Source::from(&peer.origin),
         });
         let mut list: Vec<Neighbour> = std::iter::once(own).chain(others).collect();
         list.sort_by_key(|neighbour| std::cmp::Reverse(neighbour.heard_at));
