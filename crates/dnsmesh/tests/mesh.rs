@@ -328,6 +328,9 @@ fn directory_writes_a_feed_and_a_page_that_names_nobody_as_markup() {
     run(&dir, &["directory", "--resolver", &dead])
         .expect(1)
         .warns("[directory-seeds]");
+    run(&dir, &["directory", "--seed", "a..b", "--resolver", &dead])
+        .expect(1)
+        .warns("warning: `a..b` names no zone");
     let quiet = [
         "directory",
         "--seed",

@@ -133,8 +133,9 @@ fn zones(args: &DirectoryArgs, notes: &mut Vec<String>) -> Result<Vec<Zone>, Fai
         }
     }
     if zones.is_empty() {
-        return Err(Failure::user("directory-seeds", "there is no zone to ask")
-            .hint("name one with --seed, or a file of them with --seeds-file"));
+        let failure = Failure::user("directory-seeds", "there is no zone to ask");
+        let failure = notes.drain(..).fold(failure, Failure::hint);
+        return Err(failure.hint("name one with --seed, or a file of them with --seeds-file"));
     }
     Ok(zones)
 }
