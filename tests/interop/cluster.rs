@@ -62,14 +62,14 @@ fn holds(node: &Node, name: &str, values: &[impl AsRef<str>]) {
 /// Values of several kinds, written at each node, come to the other two.
 fn converges(programs: [Program; 3], peers: [&[usize]; 3]) {
     let nodes = cluster(programs, peers);
-    let world = [&nodes[0], &nodes[1], &nodes[2]];
-    let proxy = proxy::start(&world);
     // Real records of real clients: identity, prekeys.
     for (number, (program, name)) in [(Ours, "alice"), (Reference, "bob"), (Ours, "carol")]
         .into_iter()
         .enumerate()
     {
         let node = &nodes[number];
+        // One for each: by the zone alone it could not tell them apart.
+        let proxy = proxy::start(&[node]);
         let user = User::init(program, name, node, &[node], proxy).join(Credential::Bearer, node);
         drop(user);
     }
